@@ -1,6 +1,44 @@
-"""Placeholder until the route lands."""
+"""Open routes, and the answer to everything that is no route."""
+
+from __future__ import annotations
+
 from typing import Any
 
+from aetherlink.center import service as center
+from aetherlink.platform.http import create_app, serve
 
-def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    return {"statusCode": 200, "body": "{}", "headers": {"Content-Type": "application/json"}}
+app = create_app()
+
+
+@app.get("/", summary="The service, its version and its endpoints")
+def index() -> dict[str, Any]:
+    return center.index()
+
+
+@app.get("/ping", summary="Whether the API answers")
+def ping() -> dict[str, str]:
+    return center.ping()
+
+
+@app.get("/ops/ping", summary="Whether the command center answers")
+def ops_ping() -> dict[str, str]:
+    return center.ping()
+
+
+@app.get("/health.json", summary="Whether the console is served")
+def ui_health() -> dict[str, str]:
+    return center.ui_health()
+
+
+@app.get("/openapi.json", summary="This API as an OpenAPI 3.1 document")
+def openapi() -> dict[str, Any]:
+    return center.openapi()
+
+
+@app.not_found
+def elsewhere(_error: Exception) -> None:
+    event = app.current_event
+    center.no_such_route(event.http_method, event.path)
+
+
+lambda_handler = serve(app, "command-center")

@@ -1,6 +1,81 @@
-"""Placeholder until the route lands."""
-from typing import Any
+"""HTTP edge of reading: recent events, single ones, and the schemas."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from aws_lambda_powertools.event_handler.openapi.params import Query
+from aws_lambda_powertools.event_handler.request import Request
+from pydantic import AfterValidator
+
+from aetherlink.events import schemas
+from aetherlink.events.model import Filters, Page, flat
+from aetherlink.events.service import Reading
+from aetherlink.kernel.paging import DEFAULT_LIMIT, MAX_LIMIT
+from aetherlink.kernel.time import parse_instant, to_text, utc_now
+from aetherlink.platform.http import By, create_app, path_text, serve
+from aetherlink.wiring import event_store, overview_store, retention
+
+app = create_app()
+reading = Reading(event_store(), overview_store(), retention=retention(), now=utc_now)
 
 
-def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    return {"statusCode": 200, "body": "{}", "headers": {"Content-Type": "application/json"}}
+def _instant(given: str | None) -> str | None:
+    return to_text(parse_instant(given)) if given else None
+
+
+Text = Annotated[str | None, Query()]
+Instant = Annotated[str | None, Query(description="RFC 3339"), AfterValidator(_instant)]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
+
+
+@app.get("/events/recent", summary="Events, newest first")
+def recent(
+    by: By,
+    event_type: Text = None,
+    source: Text = None,
+    severity: Text = None,
+    tenant_id: Text = None,
+    since: Instant = None,
+    until: Instant = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Text = None,
+) -> Page:
+    filters = Filters(
+        event_type=event_type or None,
+        source=source or None,
+        severity=severity.lower() if severity else None,
+        since=parse_instant(since) if since else None,
+        until=parse_instant(until) if until else None,
+    )
+    return reading.recent(by.reads(tenant_id), filters, limit=limit, cursor=cursor or None)
+
+
+@app.get("/events/schema", summary="The registered event types")
+def list_schemas(by: By) -> dict[str, Any]:
+    shown = [_shown(registered) for registered in schemas.BUILT_IN.values()]
+    return {"status": "ok", "count": len(shown), "schemas": shown}
+
+
+@app.get("/events/schema/<event_type>", summary="One event type")
+def schema(event_type: str, request: Request, by: By) -> dict[str, Any]:
+    registered = schemas.look_up(path_text(request, "event_type"))
+    return {"status": "ok", "event_type": registered.event_type, "schema": _shown(registered)}
+
+
+@app.get("/events/<event_id>", summary="One event")
+def event(
+    event_id: str, request: Request, by: By, source: Text = None, tenant_id: Text = None
+) -> dict[str, Any]:
+    found = reading.one(by.reads(tenant_id), path_text(request, "event_id"), source)
+    return {"status": "ok", "event": flat(found), **flat(found)}
+
+
+def _shown(registered: schemas.EventType) -> dict[str, Any]:
+    return {
+        **registered.model_dump(exclude={"payload_schema"}),
+        "schema": registered.payload_schema,
+    }
+
+
+lambda_handler = serve(app, "command-center")

@@ -1,6 +1,36 @@
-"""Placeholder until the route lands."""
+"""The events table's stream: counting, alerts, announcements."""
+
+from __future__ import annotations
+
 from typing import Any
+
+from aetherlink.platform.config import relay_config
+from aetherlink.platform.messaging import Queue, Topic
+from aetherlink.platform.telemetry import logger
+from aetherlink.relay.records import from_keys, from_stream
+from aetherlink.relay.service import Relay
+from aetherlink.wiring import event_store, judge, overview_store, retention
+
+relay = Relay(
+    overview_store(),
+    judge(),
+    Topic(relay_config().alerts_topic),
+    Queue(relay_config().relay_aside_queue),
+    retention=retention(),
+)
 
 
 def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    return {"statusCode": 200, "body": "{}", "headers": {"Content-Type": "application/json"}}
+    """Takes a stream batch, or `{"redrive": [{"pk", "sk"}, …]}` for records once set aside."""
+    if "redrive" in event:
+        records = from_keys(event["redrive"], event_store())
+    else:
+        records = from_stream(event["Records"])
+    failed = relay.handle(records)
+    logger.info("relayed", records=len(records), set_aside=len(failed))
+    if "redrive" in event:
+        return {
+            "redriven": len(records) - len(failed),
+            "failed": [{"pk": record.pk, "sk": record.sk} for record in failed],
+        }
+    return {"batchItemFailures": []}

@@ -1,6 +1,35 @@
-"""Placeholder until the route lands."""
+"""The notifications queue: alerts on their way to the webhooks."""
+
+from __future__ import annotations
+
+from datetime import timedelta
 from typing import Any
+
+from aetherlink.notify.batch import deliver
+from aetherlink.notify.model import configured, parse_schedule
+from aetherlink.notify.service import Dispatcher
+from aetherlink.notify.store import DeliveryStore
+from aetherlink.notify.webhook import Webhook
+from aetherlink.kernel.time import utc_now
+from aetherlink.platform.config import dispatch_config
+from aetherlink.platform.messaging import Queue
+from aetherlink.platform.outbound import Outbound, parse_allow_list
+from aetherlink.wiring import control_table, event_store, retention
+
+settings = dispatch_config()
+dispatcher = Dispatcher(
+    DeliveryStore(control_table(), event_store(), retention()),
+    configured(settings.alert_webhooks),
+    Webhook(
+        Outbound(parse_allow_list(settings.outbound_allow)), settings.delivery_timeout_seconds
+    ),
+    queue=Queue(settings.notifications_queue),
+    dead_letters=Queue(settings.notifications_dead_letter_queue),
+    schedule=parse_schedule(settings.delivery_retry_seconds),
+    lease=timedelta(seconds=settings.delivery_timeout_seconds + 25),
+    now=utc_now,
+)
 
 
 def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    return {"statusCode": 200, "body": "{}", "headers": {"Content-Type": "application/json"}}
+    return deliver(dispatcher, event["Records"])

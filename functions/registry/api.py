@@ -1,6 +1,35 @@
-"""Placeholder until the route lands."""
-from typing import Any
+"""HTTP edge of the registry: who is in the mesh, and where their health lives."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from aws_lambda_powertools.event_handler.openapi.params import Query
+from aws_lambda_powertools.event_handler.request import Request
+
+from aetherlink.platform.http import By, create_app, path_text, serve
+from aetherlink.registry.model import Registration
+from aetherlink.wiring import registry as build
+
+app = create_app()
+registry = build()
+
+Tenant = Annotated[str | None, Query(description="Another tenant, for who may")]
 
 
-def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    return {"statusCode": 200, "body": "{}", "headers": {"Content-Type": "application/json"}}
+@app.post("/ops/register", summary="Register a service, or renew its registration")
+def register(registration: Registration, by: By) -> dict[str, Any]:
+    return registry.register(by, registration)
+
+
+@app.get("/ops/services", summary="The registered services")
+def list_services(by: By, tenant_id: Tenant = None) -> dict[str, Any]:
+    return registry.list(by.reads(tenant_id))
+
+
+@app.delete("/ops/services/<name>", summary="Remove a service")
+def remove(name: str, request: Request, by: By, tenant_id: Tenant = None) -> dict[str, Any]:
+    return registry.remove(by, path_text(request, "name"), tenant_id)
+
+
+lambda_handler = serve(app, "command-center")

@@ -1,0 +1,49 @@
+"""The open pages of the command center: what it is, that it answers, and what it offers."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any
+
+from aetherlink import __version__
+from aetherlink.kernel.access import methods_of
+from aetherlink.kernel.errors import MethodNotAllowedError, NotFoundError
+
+SERVICE = "AetherLink Command Center"
+
+
+def index() -> dict[str, Any]:
+    document = openapi()
+    endpoints = {
+        path: " / ".join(operation["summary"] for operation in operations.values())
+        for path, operations in document["paths"].items()
+    }
+    return {"service": SERVICE, "version": __version__, "endpoints": endpoints}
+
+
+def ping() -> dict[str, str]:
+    return {"status": "ok", "service": SERVICE, "version": __version__}
+
+
+def ui_health() -> dict[str, str]:
+    return {"status": "ok", "service": "aetherlink-ui", "version": __version__}
+
+
+def openapi() -> dict[str, Any]:
+    """The document that `make openapi` writes from the routes, and a test compares with them."""
+    text = (files("aetherlink.center") / "openapi.json").read_text(encoding="utf-8")
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
+def no_such_route(method: str, path: str) -> None:
+    """Raises the error for a request that no route takes: 405 for a known path, else 404."""
+    allowed = methods_of(path)
+    if allowed:
+        raise MethodNotAllowedError(
+            f"{path} does not take {method}; it takes {', '.join(allowed)}", allowed
+        )
+    raise NotFoundError(f"There is no {path}; GET /openapi.json lists every path")
+
+

@@ -1,0 +1,259 @@
+"""Publish events and read them back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import ValidationError
+
+from aetherlink.events import schemas
+from aetherlink.events.model import (
+    Entry,
+    Envelope,
+    Event,
+    Filters,
+    Page,
+    Published,
+    accept,
+    flat,
+    is_from_platform,
+    is_past,
+    payload_text,
+)
+from aetherlink.events.timeline import MAX_EXAMINED, Merge, Reader
+from aetherlink.kernel.errors import (
+    ConflictError,
+    Flaw,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    UnprocessableError,
+)
+from aetherlink.kernel.ids import uuid7
+from aetherlink.kernel.paging import decode_cursor, encode_cursor
+from aetherlink.kernel.tenancy import DEFAULT, SYSTEM, Caller, TenantId
+from aetherlink.kernel.time import to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime, timedelta
+
+# An answer may have 4 MB in all; the rest is for the envelope around the payloads.
+MAX_ANSWER_BYTES = 3_500_000
+_AROUND_PAYLOAD = 500
+_FETCH = 50
+_OVERVIEW_PAGES = 40
+TOP = "~"
+
+
+class Events(Protocol):
+    """What publishing and reading need of the events table."""
+
+    @property
+    def shards(self) -> int: ...
+    def add(self, event: Event, retention: timedelta) -> Event | None: ...
+    def by_id(self, tenant_id: TenantId, event_id: str) -> list[Event]: ...
+    def entries(
+        self, tenant_id: TenantId, shard: int, filters: Filters, *, below: str, limit: int
+    ) -> tuple[list[Entry], str | None]: ...
+    def fetch(self, entries: Iterable[Entry]) -> dict[str, Event]: ...
+
+
+class Overview(Protocol):
+    """What reading needs of the all-tenant timeline."""
+
+    @property
+    def shards(self) -> int: ...
+    def entries(
+        self, shard: int, filters: Filters, *, below: str, limit: int
+    ) -> tuple[list[Entry], str | None]: ...
+
+
+class Publisher:
+    """Admits events: from callers, and from the platform's own parts."""
+
+    def __init__(
+        self, events: Events, *, retention: timedelta, now: Callable[[], datetime]
+    ) -> None:
+        self._events = events
+        self._retention = retention
+        self._now = now
+
+    def publish(self, caller: Caller, body: Any) -> Published:
+        """Validate and store one event. It is durable when this returns."""
+        envelope = parse_envelope(body)
+        if is_from_platform(envelope.event_type):
+            raise ForbiddenError(
+                f"{envelope.event_type} is emitted by the platform itself and cannot be published"
+            )
+        tenant = caller.writes(envelope.tenant_id)
+        schemas.check_payload(envelope.event_type, envelope.payload)
+        payload_text(envelope.payload)
+        now = self._now()
+        event = accept(
+            envelope,
+            tenant_id=tenant,
+            event_id=envelope.event_id or uuid7(now),
+            received_at=now,
+            client_ip=caller.ip,
+            trace_id=caller.trace_id,
+            published_by=caller.subject,
+        )
+        earlier = self._events.add(event, self._retention)
+        kept = earlier or event
+        return Published(
+            event_type=kept.event_type,
+            event_id=kept.event_id,
+            received_at=to_text(kept.received_at),
+            duplicate=earlier is not None,
+            expired=is_past(kept.timestamp, self._retention, now) or None,
+        )
+
+
+def parse_envelope(body: Any) -> Envelope:
+    """The envelope in a request body, with the contract's own errors for its three main fields."""
+    if not isinstance(body, dict):
+        raise UnprocessableError((Flaw("", "must be a JSON object, an event's envelope"),))
+    event_type = body.get("event_type")
+    if event_type is None or event_type == "":
+        raise InvalidError("event_type is required")
+    if isinstance(event_type, str):
+        schemas.known(event_type)
+    for name in schemas.ENVELOPE_REQUIRED:
+        if body.get(name) is None or body[name] == "":
+            raise InvalidError(f"Missing required field: {name}")
+    try:
+        return Envelope.model_validate(body)
+    except ValidationError as error:
+        raise UnprocessableError(tuple(_flaw(e) for e in error.errors())) from error
+
+
+def _flaw(finding: Any) -> Flaw:
+    if finding["type"] == "extra_forbidden":
+        return Flaw(f"/{finding['loc'][0]}", "is not a field of the event envelope")
+    pointer = "".join(f"/{part}" for part in finding["loc"])
+    return Flaw(pointer, str(finding["msg"]).removeprefix("Value error, "))
+
+
+class Reading:
+    """Lists of events and single ones, each within what the caller may see."""
+
+    def __init__(
+        self,
+        events: Events,
+        overview: Overview,
+        *,
+        retention: timedelta,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._events = events
+        self._overview = overview
+        self._retention = retention
+        self._now = now
+
+    def recent(
+        self, view: TenantId | None, filters: Filters, *, limit: int, cursor: str | None
+    ) -> Page:
+        """A page of events, newest first; `view` None is every tenant's."""
+        question = (view or "*", *filters.question())
+        top = decode_cursor(cursor, *question) if cursor else TOP
+        if filters.until:
+            top = min(top, to_text(filters.until) + "~")
+        merge = self._merge(view, self._bounded(filters), top=top, page=limit + 1)
+        shown, stopped_at = self._collect(merge, limit)
+        position = encode_cursor(stopped_at, *question) if stopped_at else None
+        return Page(count=len(shown), events=[flat(e) for e in shown], next_cursor=position)
+
+    def within(self, view: TenantId | None, filters: Filters, *, limit: int) -> list[Event]:
+        """The newest events of a view that fit, as far as one bounded read goes."""
+        merge = self._merge(view, self._bounded(filters), top=TOP, page=limit + 1)
+        return self._collect(merge, limit)[0]
+
+    def one(self, view: TenantId | None, event_id: str, source: str | None) -> Event:
+        """The event of that id. Raises ConflictError naming the sources if several used it."""
+        found = [
+            event
+            for tenant in dict.fromkeys((view or DEFAULT, SYSTEM))
+            for event in self._events.by_id(tenant, event_id)
+        ]
+        if not found and view is None:
+            found = self._anywhere(event_id)
+        now = self._now()
+        found = [
+            e
+            for e in found
+            if source in (None, "", e.source) and not is_past(e.timestamp, self._retention, now)
+        ]
+        if not found:
+            raise NotFoundError(f"Event {event_id} not found")
+        if len(found) > 1:
+            sources = ", ".join(sorted(e.source for e in found))
+            raise ConflictError(
+                f"Several sources used the id {event_id}: {sources}. Name one with ?source="
+            )
+        return found[0]
+
+    def _bounded(self, filters: Filters) -> Filters:
+        """Nothing older than the retention is looked at."""
+        oldest = self._now() - self._retention
+        return replace(filters, since=max(filters.since or oldest, oldest))
+
+    def _anywhere(self, event_id: str) -> list[Event]:
+        """An event of any tenant among the newest ones. Older ones need ?tenant_id=."""
+        for entry in self._merge(None, Filters(), top=TOP, page=MAX_EXAMINED):
+            if entry.event_id == event_id:
+                return self._events.by_id(entry.tenant_id, event_id)
+        return []
+
+    def _merge(self, view: TenantId | None, filters: Filters, *, top: str, page: int) -> Merge:
+        # A tenant sees its own events and the platform's. Who sees every tenant reads the relay's
+        # timeline, which is about a second behind, and beside it, at once, what was published
+        # without naming a tenant.
+        tenants = dict.fromkeys((view or DEFAULT, SYSTEM))
+        readers: list[Reader] = [
+            partial(self._read_index, tenant, shard, filters)
+            for tenant in tenants
+            for shard in range(self._events.shards)
+        ]
+        if view is None:
+            readers += [
+                partial(self._read_overview, shard, filters)
+                for shard in range(self._overview.shards)
+            ]
+        return Merge(readers, filters, top, max(page, _FETCH))
+
+    def _read_index(
+        self, tenant: TenantId, shard: int, filters: Filters, below: str, limit: int
+    ) -> tuple[list[Entry], str | None]:
+        return self._events.entries(tenant, shard, filters, below=below, limit=limit)
+
+    def _read_overview(
+        self, shard: int, filters: Filters, below: str, limit: int
+    ) -> tuple[list[Entry], str | None]:
+        pages = min(limit, _OVERVIEW_PAGES)
+        return self._overview.entries(shard, filters, below=below, limit=pages)
+
+    def _collect(self, merge: Merge, limit: int) -> tuple[list[Event], str | None]:
+        """At most `limit` events that still exist, and where to go on (None: the end)."""
+        shown: list[Event] = []
+        size, now = 0, self._now()
+        stream = iter(merge)
+        while len(shown) < limit:
+            batch = list(islice(stream, min(_FETCH, limit - len(shown))))
+            if not batch:
+                return shown, merge.stopped_at
+            found = self._events.fetch(batch)
+            kept = [found[entry.position] for entry in batch if entry.position in found]
+            for event in kept:
+                size += len(payload_text(event.payload).encode()) + _AROUND_PAYLOAD
+                if shown and size > MAX_ANSWER_BYTES:
+                    return shown, shown[-1].position
+                if not is_past(event.timestamp, self._retention, now):
+                    shown.append(event)
+        # A full page is the last one if nothing follows it.
+        going_on = merge.stopped_at
+        follows = next(stream, None) is not None or merge.stopped_at is not None
+        return shown, going_on if follows else None

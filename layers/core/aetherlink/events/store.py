@@ -1,0 +1,286 @@
+"""Events in the events table, and the all-tenant timeline in the projections table.
+
+events        pk  <tenant>#<event_id>               sk  <source>
+  timeline        <tenant>#<shard>                  at  <timestamp>#<received_at>#<digest>
+  by_type         <tenant>#<shard>#<event_type>     at
+  by_severity     <tenant>#<shard>#<severity>       at  (warning and worse only)
+
+projections   pk  *#timeline#<shard>                sk  <second of event time>#<batch>
+              refs: [[position, tenant, event_id, source, event_type, severity], …]
+
+"*" is no tenant id, so the all-tenant partition collides with none. The payload is kept as JSON
+text: it comes back exactly as it was sent, floats included.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from aetherlink.events.model import (
+    INDEXED_SEVERITIES,
+    Entry,
+    Event,
+    Filters,
+    Severity,
+    expires_at,
+    payload_text,
+)
+from aetherlink.kernel.ids import digest
+from aetherlink.kernel.tenancy import TENANT_PATTERN, TenantId
+from aetherlink.kernel.time import from_text, to_text
+from aetherlink.platform.dynamo import ConditionFailedError, Item, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Above any position: positions start with a digit.
+TOP = "~"
+_SECOND = len("2026-11-23T08:30:00")
+_POSITION = 2 * len("2026-11-23T08:30:00.000000Z#") + 12
+
+
+class BrokenItemError(Exception):
+    """An item that is no event of ours: written by hand, or damaged."""
+
+
+class EventStore:
+    def __init__(self, table: Table, *, shards: int) -> None:
+        self._table = table
+        self._shards = shards
+
+    def add(self, event: Event, retention: timedelta) -> Event | None:
+        """Store it unless it is there; then the one that is there comes back.
+
+        An item past its retention that TTL has not removed yet is no obstacle.
+        """
+        try:
+            self._table.put(
+                _to_item(event, self._shards, retention),
+                only_if="attribute_not_exists(pk) OR expires_at < :now",
+                now=int(event.received_at.timestamp()),
+            )
+        except ConditionFailedError as taken:
+            if taken.found is None:
+                found = self.get_exact(event.tenant_id, event.event_id, event.source)
+                return found or event
+            return _to_event(taken.found)
+        return None
+
+    def add_request(self, event: Event, retention: timedelta) -> Item:
+        """The same write as a member of a transaction; an event that is there already fails it."""
+        return self._table.put_request(
+            _to_item(event, self._shards, retention), only_if="attribute_not_exists(pk)"
+        )
+
+    def put_request(self, event: Event, retention: timedelta) -> Item:
+        """The same without a condition, for events whose id is fresh."""
+        return self._table.put_request(_to_item(event, self._shards, retention))
+
+    def get_exact(self, tenant_id: TenantId, event_id: str, source: str) -> Event | None:
+        item = self._table.get(f"{tenant_id}#{event_id}", source)
+        return _to_event(item) if item else None
+
+    def by_id(self, tenant_id: TenantId, event_id: str) -> list[Event]:
+        """Every event of that id, one for each source that used it (20 at most)."""
+        found = self._table.query("pk = :pk", pk=f"{tenant_id}#{event_id}", limit=20)
+        return [_to_event(item) for item in found]
+
+    def entries(
+        self, tenant_id: TenantId, shard: int, filters: Filters, *, below: str, limit: int
+    ) -> tuple[list[Entry], str | None]:
+        """Index entries below a position, newest first, from the narrowest index there is; and down
+        to which position they are complete (None: there is nothing further)."""
+        partition = f"{tenant_id}#{shard}"
+        index, key = "timeline", partition
+        if filters.event_type:
+            index, key = "by_type", f"{partition}#{filters.event_type}"
+        elif filters.severity in INDEXED_SEVERITIES:
+            index, key = "by_severity", f"{partition}#{filters.severity}"
+        floor, ceiling = _floor(filters), _just_below(below)
+        if ceiling < floor:
+            return [], None
+        items, more = self._table.query_down(
+            f"#{index} = :key AND #at BETWEEN :floor AND :ceiling",
+            index=index,
+            limit=limit,
+            key=key,
+            floor=floor,
+            ceiling=ceiling,
+        )
+        complete = str(items[-1]["at"]) if more and items else None
+        return [_to_entry(item) for item in items if _is_entry(item)], complete
+
+    def fetch(self, entries: Iterable[Entry]) -> dict[str, Event]:
+        """The events behind at most 100 entries, by position; those that are gone are left out."""
+        keys = [(f"{e.tenant_id}#{e.event_id}", e.source) for e in entries]
+        found: dict[str, Event] = {}
+        for item in self._table.get_many(keys):
+            try:
+                event = _to_event(item)
+            except BrokenItemError:
+                continue
+            found[event.position] = event
+        return found
+
+    @property
+    def shards(self) -> int:
+        return self._shards
+
+
+class OverviewStore:
+    """The timeline over all tenants: small pages of references that the relay writes, a batch and a
+    second of event time each. A batch that is delivered twice may repeat a reference."""
+
+    def __init__(self, table: Table, *, shards: int) -> None:
+        self._table = table
+        self._shards = shards
+
+    def add(self, events: Iterable[Event], retention: timedelta) -> None:
+        pages: dict[tuple[int, str], list[Event]] = {}
+        for event in events:
+            second = to_text(event.timestamp)[:_SECOND]
+            pages.setdefault((_shard(event.event_id, self._shards), second), []).append(event)
+        self._table.put_many(
+            {
+                "pk": f"*#timeline#{shard}",
+                # Named by its content: the same batch again overwrites its own page.
+                "sk": f"{second}#{digest(*(e.position for e in page))}",
+                "refs": [
+                    [e.position, e.tenant_id, e.event_id, e.source, e.event_type, e.severity]
+                    for e in page
+                ],
+                "expires_at": max(expires_at(e, retention) for e in page),
+            }
+            for (shard, second), page in pages.items()
+        )
+
+    def entries(
+        self, shard: int, filters: Filters, *, below: str, limit: int
+    ) -> tuple[list[Entry], str | None]:
+        """Entries below a position, newest first, and down to which position they are complete.
+
+        None as that position: there is nothing further. `limit` bounds the pages that are read; the
+        second that the last page belongs to is left out unless it is the only one, since more of its
+        pages may follow.
+        """
+        floor = _floor(filters)
+        bounds = {"floor": floor[:_SECOND], "ceiling": below}
+        if len(below) > _SECOND:
+            bounds["ceiling"] = below[:_SECOND] + TOP
+        if bounds["ceiling"] <= bounds["floor"]:
+            return [], None
+        pages, more = self._table.query_down(
+            "pk = :pk AND sk BETWEEN :floor AND :ceiling",
+            limit=limit,
+            pk=f"*#timeline#{shard}",
+            **bounds,
+        )
+        complete: str | None = None
+        if more:
+            last = pages[-1]["sk"][:_SECOND]
+            kept = [page for page in pages if page["sk"][:_SECOND] != last]
+            if kept:
+                pages, complete = kept, last + TOP
+            else:
+                # A single second with more pages than one read takes: read it whole.
+                pages = list(
+                    self._table.query_all(
+                        "pk = :pk AND begins_with(sk, :second)",
+                        pk=f"*#timeline#{shard}",
+                        second=last,
+                    )
+                )
+                complete = last
+        refs = [Entry(*ref) for page in pages for ref in page["refs"]]
+        found = {e.position: e for e in refs if floor <= e.position < below}
+        return [found[p] for p in sorted(found, reverse=True)], complete
+
+    @property
+    def shards(self) -> int:
+        return self._shards
+
+
+def event_of(item: Item) -> Event:
+    """The event in a stream record's image. Raises BrokenItemError if it is none."""
+    return _to_event(item)
+
+
+def _shard(event_id: str, shards: int) -> int:
+    return zlib.crc32(event_id.encode()) % shards
+
+
+def _to_item(event: Event, shards: int, retention: timedelta) -> Item:
+    partition = f"{event.tenant_id}#{_shard(event.event_id, shards)}"
+    is_indexed = event.severity in INDEXED_SEVERITIES
+    return {
+        "pk": f"{event.tenant_id}#{event.event_id}",
+        "sk": event.source,
+        "at": event.position,
+        "timeline": partition,
+        "by_type": f"{partition}#{event.event_type}",
+        "by_severity": f"{partition}#{event.severity}" if is_indexed else None,
+        "event_type": event.event_type,
+        "severity": str(event.severity),
+        "payload": payload_text(event.payload),
+        "schema_version": event.schema_version,
+        "client_ip": event.client_ip,
+        "trace_id": event.trace_id,
+        "published_by": event.published_by,
+        "original_timestamp": _text(event.original_timestamp),
+        "expires_at": expires_at(event, retention),
+    }
+
+
+def _floor(filters: Filters) -> str:
+    return to_text(filters.since) if filters.since else "0"
+
+
+def _just_below(position: str) -> str:
+    """An upper end that includes every position below `position` but not itself."""
+    return position[:-1] + chr(ord(position[-1]) - 1) + TOP
+
+
+def _is_entry(item: Item) -> bool:
+    """Not for one that somebody wrote into the table by hand: a list goes on without it."""
+    return len(item["at"]) == _POSITION and {"event_type", "severity"} <= item.keys()
+
+
+def _text(instant: datetime | None) -> str | None:
+    return to_text(instant) if instant else None
+
+
+def _to_event(item: Item) -> Event:
+    try:
+        tenant, _, event_id = str(item["pk"]).partition("#")
+        if not TENANT_PATTERN.fullmatch(tenant):
+            raise ValueError("the partition key does not begin with a tenant id")
+        timestamp, received_at, _digest = str(item["at"]).split("#")
+        payload: dict[str, Any] = json.loads(item["payload"])
+        original = item.get("original_timestamp")
+        return Event(
+            event_id=event_id,
+            event_type=item["event_type"],
+            source=item["sk"],
+            tenant_id=TenantId(tenant),
+            severity=Severity(item["severity"]),
+            timestamp=from_text(timestamp),
+            received_at=from_text(received_at),
+            payload=payload,
+            schema_version=item.get("schema_version"),
+            client_ip=item.get("client_ip"),
+            trace_id=item.get("trace_id"),
+            published_by=item.get("published_by"),
+            original_timestamp=from_text(original) if original else None,
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise BrokenItemError(f"{type(error).__name__}: {error}"[:300]) from error
+
+
+def _to_entry(item: Item) -> Entry:
+    tenant, _, event_id = str(item["pk"]).partition("#")
+    return Entry(
+        item["at"], TenantId(tenant), event_id, item["sk"], item["event_type"], item["severity"]
+    )

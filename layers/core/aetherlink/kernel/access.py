@@ -1,0 +1,63 @@
+"""The one table of routes and the roles that may use them. What is not in it is refused.
+
+The HTTP edge decides by it, the OpenAPI document shows it, and the contract tests compare it with
+the template. Paths are API Gateway's resource templates.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aetherlink.kernel.tenancy import Role
+
+Roles = tuple[Role, ...]
+
+OPEN: Final[Roles] = ()
+OPS: Final[Roles] = (Role.OPERATOR, Role.ADMIN)
+PUBLISHERS: Final[Roles] = (Role.AGENT, Role.OPERATOR, Role.ADMIN)
+
+ROUTES: Final[dict[tuple[str, str], Roles]] = {
+    ("GET", "/"): OPEN,
+    ("GET", "/ping"): OPEN,
+    ("GET", "/ops/ping"): OPEN,
+    ("GET", "/health.json"): OPEN,
+    ("GET", "/openapi.json"): OPEN,
+    ("POST", "/ops/register"): OPS,
+    ("GET", "/ops/services"): OPS,
+    ("DELETE", "/ops/services/{name}"): OPS,
+    ("POST", "/events/publish"): PUBLISHERS,
+    ("GET", "/events/recent"): OPS,
+    ("GET", "/events/schema"): OPS,
+    ("GET", "/events/schema/{event_type}"): OPS,
+    ("GET", "/events/{event_id}"): OPS,
+    ("POST", "/alerts/rules"): OPS,
+    ("GET", "/alerts/rules"): OPS,
+    ("GET", "/alerts/rules/{rule_id}"): OPS,
+    ("DELETE", "/alerts/rules/{rule_id}"): OPS,
+    ("PATCH", "/alerts/rules/{rule_id}/enabled"): OPS,
+    ("POST", "/alerts/evaluate"): OPS,
+}
+
+
+def methods_of(path: str) -> tuple[str, ...]:
+    """The methods that a concrete path answers to; empty if there is no such path.
+
+    A literal segment wins over a parameter, as it does at API Gateway: `/events/recent` is not an
+    event id.
+    """
+    wanted = path.strip("/").split("/")
+    fits: dict[str, list[str]] = {}
+    for method, template in ROUTES:
+        if _fits(template.strip("/").split("/"), wanted):
+            fits.setdefault(template, []).append(method)
+    if not fits:
+        return ()
+    best = min(fits, key=lambda template: template.count("{"))
+    return tuple(sorted(fits[best]))
+
+
+def _fits(template: list[str], path: list[str]) -> bool:
+    return len(template) == len(path) and all(
+        (part.startswith("{") and given != "") or part == given
+        for part, given in zip(template, path, strict=True)
+    )

@@ -1,0 +1,86 @@
+"""Who is calling, for which tenant, and what they may name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType
+
+from aetherlink.kernel.errors import Flaw, ForbiddenError, UnprocessableError
+
+TenantId = NewType("TenantId", str)
+
+TENANT_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
+
+# Platform-wide: its events show in every tenant's views.
+SYSTEM = TenantId("system")
+# Who publishes without naming a tenant, in dev mode.
+DEFAULT = TenantId("default")
+
+
+class Role(StrEnum):
+    ADMIN = "admin"
+    OPERATOR = "operator"
+    AGENT = "agent"
+    VIEWER = "viewer"
+
+
+def parse_tenant(text: str, pointer: str) -> TenantId:
+    """The tenant id in `text`; `pointer` is where it stood, for the error."""
+    if not TENANT_PATTERN.fullmatch(text):
+        raise UnprocessableError(
+            (
+                Flaw(
+                    pointer,
+                    "a tenant id has 1 to 64 letters, digits, '_', '.' or '-' and starts with a "
+                    f"letter or digit, got {text[:80]!r}",
+                ),
+            )
+        )
+    return TenantId(text)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A verified identity.
+
+    `tenant_id` is None only for an identity that may see every tenant and has named none.
+    """
+
+    subject: str
+    roles: frozenset[Role]
+    tenant_id: TenantId | None
+    cross_tenant: bool = False
+    ip: str = ""
+    trace_id: str = ""
+
+    def has_any(self, wanted: frozenset[Role]) -> bool:
+        return not self.roles.isdisjoint(wanted)
+
+    @property
+    def home(self) -> TenantId:
+        """The tenant that the caller writes to when it names none."""
+        return self.tenant_id or DEFAULT
+
+    def reads(self, named: str | None = None) -> TenantId | None:
+        """The tenant whose data the caller sees; None means all of them."""
+        if named:
+            return self._named(named, "/tenant_id")
+        return self.tenant_id
+
+    def writes(self, named: str | None = None) -> TenantId:
+        """The tenant that the caller writes to."""
+        tenant = self._named(named, "/tenant_id") if named else self.home
+        if tenant == SYSTEM and not (self.cross_tenant and Role.ADMIN in self.roles):
+            raise ForbiddenError(
+                "The tenant 'system' is the platform's own; only an admin with the cross-tenant "
+                "grant may publish into it"
+            )
+        return tenant
+
+    def _named(self, named: str, pointer: str) -> TenantId:
+        tenant = parse_tenant(named, pointer)
+        if tenant != self.tenant_id and not self.cross_tenant:
+            raise ForbiddenError(f"You may not act for tenant '{tenant}'")
+        return tenant

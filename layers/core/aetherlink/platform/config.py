@@ -1,0 +1,74 @@
+"""The process environment, read once and typed. No other module reads it."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Config(BaseModel):
+    """What every function is told. Each field is the environment variable of the same name."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: str
+    auth_mode: Literal["token", "dev"]
+    events_table: str
+    projections_table: str
+    control_table: str
+    event_retention_days: int = Field(ge=1, le=3650)
+    timeline_shards: int = Field(ge=1, le=16)
+
+    @model_validator(mode="after")
+    def _dev_mode_is_local(self) -> Config:
+        # The template refuses this too; here it also holds for an environment changed by hand.
+        if self.auth_mode == "dev" and self.stage != "local":
+            raise ValueError("AUTH_MODE=dev believes any caller; it is refused unless STAGE=local")
+        return self
+
+
+class RelayConfig(BaseModel):
+    """What the relay is told besides."""
+
+    model_config = ConfigDict(frozen=True)
+
+    alerts_topic: str
+    relay_aside_queue: str
+
+
+class DispatchConfig(BaseModel):
+    """What the dispatcher is told besides. `alert_webhooks` are secrets."""
+
+    model_config = ConfigDict(frozen=True)
+
+    alert_webhooks: str = Field(repr=False)
+    outbound_allow: str
+    delivery_timeout_seconds: float = Field(gt=0)
+    delivery_retry_seconds: str
+    notifications_queue: str
+    notifications_dead_letter_queue: str
+
+
+def _read(model: type[Model]) -> Model:
+    names = {name: name.upper() for name in model.model_fields}
+    return model.model_validate({n: os.environ[env] for n, env in names.items() if env in os.environ})
+
+
+@cache
+def config() -> Config:
+    return _read(Config)
+
+
+@cache
+def relay_config() -> RelayConfig:
+    return _read(RelayConfig)
+
+
+@cache
+def dispatch_config() -> DispatchConfig:
+    return _read(DispatchConfig)

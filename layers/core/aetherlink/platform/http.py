@@ -1,0 +1,272 @@
+"""The HTTP edge every API function shares: permission, errors as problem+json, one log line."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote, unquote
+
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+from aws_lambda_powertools.event_handler.depends import Depends
+from aws_lambda_powertools.event_handler.openapi.exceptions import (
+    RequestUnsupportedContentType,
+    RequestValidationError,
+)
+from aws_lambda_powertools.event_handler.request import Request
+
+from aetherlink.kernel.access import OPEN, ROUTES
+from aetherlink.kernel.errors import (
+    ConflictError,
+    ControlPlaneError,
+    Flaw,
+    ForbiddenError,
+    InvalidError,
+    MethodNotAllowedError,
+    NotFoundError,
+    TooLargeError,
+    UnauthenticatedError,
+    UnavailableError,
+    UnprocessableError,
+)
+from aetherlink.kernel.tenancy import Caller
+from aetherlink.kernel.time import to_text, utc_now
+from aetherlink.platform.config import config
+from aetherlink.platform.dynamo import StorageError
+from aetherlink.platform.identity import CHALLENGE, authorise, identify
+from aetherlink.platform.telemetry import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+
+STATUS_BY_ERROR: dict[type[ControlPlaneError], int] = {
+    InvalidError: 400,
+    UnauthenticatedError: 401,
+    ForbiddenError: 403,
+    NotFoundError: 404,
+    MethodNotAllowedError: 405,
+    ConflictError: 409,
+    TooLargeError: 413,
+    UnprocessableError: 422,
+    UnavailableError: 503,
+    StorageError: 503,
+}
+
+Proxy = dict[str, Any]
+
+
+def create_app() -> APIGatewayRestResolver:
+    app = APIGatewayRestResolver(
+        enable_validation=True, json_body_deserializer=parse_json, serializer=to_json
+    )
+    app.exception_handler(RequestValidationError)(_refuse_fields)
+    app.exception_handler(RequestUnsupportedContentType)(_refuse_fields)
+    return app
+
+
+def serve(app: APIGatewayRestResolver, service: str) -> Callable[[Proxy, Any], Proxy]:
+    """The Lambda handler of `app`: admits the caller, runs the route, and never leaks an exception.
+
+    The role check stands here, before Powertools validates the body, because a stranger is to learn
+    nothing of what a valid body would be. `service` names the part in the request log.
+    """
+
+    def lambda_handler(event: Proxy, context: Any) -> Proxy:
+        started = time.perf_counter()
+        event = _normalised(event)
+        caller: Caller | None = None
+        try:
+            caller = _admit(event)
+            app.append_context(caller=caller)
+            answer = app.resolve(event, context)
+        except ControlPlaneError as error:
+            answer = problem(error, event)
+        except Exception:  # noqa: BLE001 - the edge: a bug becomes a 500 without its details
+            logger.exception("unexpected failure", path=event["resource"])
+            answer = problem(ControlPlaneError("Something went wrong on our side"), event)
+        finally:
+            app.clear_context()
+        _finish(answer, event)
+        _log_request(answer, event, caller, service, started)
+        return answer
+
+    return lambda_handler
+
+
+def current_caller(request: Request) -> Caller:
+    caller: Caller = request.context["caller"]
+    return caller
+
+
+By = Annotated[Caller, Depends(current_caller)]
+
+
+def path_text(request: Request, name: str) -> str:
+    """A path parameter as the client meant it, with its percent-escapes undone once."""
+    return unquote(str((request.path_parameters or {})[name]))
+
+
+def parse_json(text: str) -> Any:
+    """JSON as RFC 8259 has it. Raises UnprocessableError for what Python alone would let through."""
+    try:
+        parsed = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        if "\\u" in text:
+            # An escaped lone surrogate is legal JSON and no text: it can be neither stored nor sent.
+            json.dumps(parsed, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise UnprocessableError((Flaw("", "has half a surrogate pair, which is no text"),)) from error
+    except (ValueError, RecursionError) as error:
+        raise UnprocessableError((Flaw("", f"is not valid JSON: {str(error)[:120]}"),)) from error
+    return parsed
+
+
+def to_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def problem(error: ControlPlaneError, event: Proxy) -> Proxy:
+    """`error` as an RFC 9457 answer."""
+    status = next((STATUS_BY_ERROR[t] for t in type(error).__mro__ if t in STATUS_BY_ERROR), 500)
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": error.title,
+        "status": status,
+        "detail": str(error),
+        "instance": event.get("requestContext", {}).get("path") or event["path"],
+        "trace_id": _trace_id(event),
+    }
+    headers = {"Content-Type": "application/problem+json"}
+    if isinstance(error, UnprocessableError):
+        body["errors"] = [{"pointer": f.pointer, "detail": f.detail} for f in error.flaws]
+    if isinstance(error, UnauthenticatedError):
+        headers["WWW-Authenticate"] = CHALLENGE
+    if isinstance(error, MethodNotAllowedError):
+        headers["Allow"] = ", ".join(error.allowed)
+    if status == STATUS_BY_ERROR[UnavailableError]:
+        headers["Retry-After"] = str(getattr(error, "retry_after_seconds", 2))
+    return {
+        "statusCode": status,
+        "multiValueHeaders": {name: [value] for name, value in headers.items()},
+        "body": to_json(body),
+        "isBase64Encoded": False,
+    }
+
+
+def _normalised(event: Proxy) -> Proxy:
+    """The event with lower-case header names, a decoded body and a path that Powertools can match.
+
+    The gateway has chosen the resource already; rebuilding the path from it keeps an id with an
+    escaped slash in one segment.
+    """
+    given = event.get("headers") or {}
+    headers = {str(name).lower(): str(value) for name, value in given.items() if value is not None}
+    resource = event.get("resource") or event["path"]
+    path = resource
+    for name, value in (event.get("pathParameters") or {}).items():
+        path = path.replace("{" + name + "}", quote(unquote(value or ""), safe=""))
+        path = path.replace("{" + name + "+}", quote(unquote(value or ""), safe="/"))
+    return {**event, "headers": headers, "resource": resource, "path": path}
+
+
+def _admit(event: Proxy) -> Caller | None:
+    """The caller, if the route takes one and lets it in; the body is text of at most 4 MB after this."""
+    required = ROUTES.get((event["httpMethod"], event["resource"]))
+    caller = None
+    if required is None and "+}" not in event["resource"]:
+        raise ForbiddenError("This route is not in the access table; nobody may use it")
+    if required:
+        caller = identify(
+            event["headers"], mode=config().auth_mode, ip=_ip(event), trace_id=_trace_id(event)
+        )
+        authorise(caller, required)
+    event["body"] = _text_body(event)
+    event["isBase64Encoded"] = False
+    return caller
+
+
+def _text_body(event: Proxy) -> str:
+    raw = event.get("body") or ""
+    if len(raw) > MAX_BODY_BYTES * 2:
+        raise TooLargeError(_BODY_TOO_LARGE)
+    try:
+        octets = base64.b64decode(raw) if event.get("isBase64Encoded") else raw.encode()
+        text = octets.decode()
+    except ValueError as error:
+        raise UnprocessableError((Flaw("", "is not UTF-8 text"),)) from error
+    if len(octets) > MAX_BODY_BYTES:
+        raise TooLargeError(_BODY_TOO_LARGE)
+    return text
+
+
+_BODY_TOO_LARGE = f"A request body may have {MAX_BODY_BYTES:,} bytes (4 MB) at most"
+
+
+def _refuse_fields(error: RequestValidationError) -> Response[str]:
+    """Powertools' findings as a problem: body fields by JSON pointer, parameters by name."""
+    flaws = tuple(_flaw(finding) for finding in error.errors())
+    raise UnprocessableError(flaws)
+
+
+def _flaw(finding: dict[str, Any]) -> Flaw:
+    place, *inner = finding["loc"]
+    pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in inner)
+    given = finding.get("input")
+    detail = str(finding["msg"]).removeprefix("Value error, ")
+    if isinstance(given, (str, int, float, bool)) and str(given)[:60] not in detail:
+        detail += f", got {json.dumps(given, ensure_ascii=False)[:60]}"
+    return Flaw(pointer if place == "body" else f"{place}{pointer}", detail)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"the number {text[:32]} is too large")
+    return number
+
+
+def _ip(event: Proxy) -> str:
+    # From the gateway's own connection, never from X-Forwarded-For, which any caller can write.
+    return str(event.get("requestContext", {}).get("identity", {}).get("sourceIp") or "")
+
+
+def _trace_id(event: Proxy) -> str:
+    """The W3C trace id the client sent (`traceparent`), else the gateway's request id."""
+    parts = event["headers"].get("traceparent", "").split("-")
+    sent = parts[1] if len(parts) >= 4 else ""  # noqa: PLR2004 - version-trace-parent-flags
+    if len(sent) == 32 and set(sent) <= set("0123456789abcdef") and set(sent) != {"0"}:  # noqa: PLR2004
+        return sent
+    return str(event.get("requestContext", {}).get("requestId") or "")
+
+
+def _finish(answer: Proxy, event: Proxy) -> None:
+    """Headers that every answer carries."""
+    headers = answer.setdefault("multiValueHeaders", {})
+    headers.setdefault("Cache-Control", ["no-store"])
+    headers.setdefault("X-Content-Type-Options", ["nosniff"])
+    headers["X-Trace-Id"] = [_trace_id(event)]
+
+
+def _log_request(
+    answer: Proxy, event: Proxy, caller: Caller | None, service: str, started: float
+) -> None:
+    logger.info(
+        "request",
+        ts=to_text(utc_now()),
+        service=service,
+        path=event["resource"],
+        method=event["httpMethod"],
+        roles=sorted(caller.roles) if caller else [],
+        tenant=caller.tenant_id if caller else None,
+        status=answer["statusCode"],
+        client_ip=_ip(event),
+        latency_ms=round((time.perf_counter() - started) * 1000, 1),
+        trace_id=_trace_id(event),
+    )

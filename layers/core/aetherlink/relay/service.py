@@ -1,0 +1,119 @@
+"""What follows from events that were stored: counting, alerts, announcements.
+
+Runs on the events table's stream. Records come more than once, late and in pieces; everything here
+may be done again. A record that cannot be read, or that nothing can be made of, is set aside with its
+key, and the rest go on: one bad record never holds up a shard.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from aetherlink.events.model import RULE_EVENTS, Event, flat
+from aetherlink.kernel.errors import ControlPlaneError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import timedelta
+
+
+@dataclass(frozen=True)
+class Record:
+    """A stream record: the item's key, and how to read the event in it."""
+
+    pk: str
+    sk: str
+    read: Callable[[], Event]
+
+
+class Overview(Protocol):
+    def add(self, events: Iterable[Event], retention: timedelta) -> None: ...
+
+
+class Observer(Protocol):
+    def observe(self, events: Sequence[Event]) -> None: ...
+
+
+class Announcements(Protocol):
+    def publish(self, message: str, *, subject: str, attributes: dict[str, str]) -> None: ...
+
+
+class Aside(Protocol):
+    def send(self, message: str) -> None: ...
+
+
+class Relay:
+    def __init__(
+        self,
+        overview: Overview,
+        judge: Observer,
+        topic: Announcements,
+        aside: Aside,
+        *,
+        retention: timedelta,
+    ) -> None:
+        self._overview = overview
+        self._judge = judge
+        self._topic = topic
+        self._aside = aside
+        self._retention = retention
+
+    def handle(self, records: Sequence[Record]) -> list[Record]:
+        """Process a batch; the records that were set aside come back.
+
+        Raises only what trying the whole batch again can mend (storage that does not answer).
+        """
+        failed: list[Record] = []
+        readable: list[tuple[Record, Event]] = []
+        for record in records:
+            try:
+                readable.append((record, record.read()))
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one record is its own
+                failed.append(self._set_aside(record, error))
+        try:
+            self._process([event for _, event in readable])
+        except ControlPlaneError:
+            raise
+        except Exception:  # noqa: BLE001 - one of them is bad; find it, and save the others
+            failed += [bad for bad in map(self._one, readable) if bad]
+        return failed
+
+    def _one(self, pair: tuple[Record, Event]) -> Record | None:
+        record, event = pair
+        try:
+            self._process([event])
+        except ControlPlaneError:
+            raise
+        except Exception as error:  # noqa: BLE001 - recorded, and the shard goes on
+            return self._set_aside(record, error)
+        return None
+
+    def _process(self, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        self._overview.add(events, self._retention)
+        # Announcing first: an alert that is out already does not wait for this batch's counting.
+        for event in events:
+            if event.event_type in RULE_EVENTS:
+                self._announce(event)
+        self._judge.observe(events)
+
+    def _announce(self, event: Event) -> None:
+        word = event.event_type.rpartition(".")[2]
+        name = str(event.payload.get("rule_name", ""))
+        self._topic.publish(
+            json.dumps({"event": flat(event)}, ensure_ascii=False),
+            subject=f"[{event.tenant_id}] {name} {word}",
+            attributes={
+                "tenant_id": event.tenant_id,
+                "severity": str(event.severity),
+                "event_type": event.event_type,
+            },
+        )
+
+    def _set_aside(self, record: Record, error: Exception) -> Record:
+        reason = f"{type(error).__name__}: {error}"[:500]
+        self._aside.send(json.dumps({"pk": record.pk, "sk": record.sk, "reason": reason}))
+        return record
