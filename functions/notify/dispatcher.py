@@ -20,9 +20,7 @@ settings = dispatch_config()
 dispatcher = Dispatcher(
     DeliveryStore(control_table(), event_store(), retention()),
     configured(settings.alert_webhooks),
-    Webhook(
-        Outbound(parse_allow_list(settings.outbound_allow)), settings.delivery_timeout_seconds
-    ),
+    Webhook(Outbound(parse_allow_list(settings.outbound_allow)), settings.delivery_timeout_seconds),
     queue=Queue(settings.notifications_queue),
     dead_letters=Queue(settings.notifications_dead_letter_queue),
     schedule=parse_schedule(settings.delivery_retry_seconds),

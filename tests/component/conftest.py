@@ -121,8 +121,10 @@ class Stack:
         for verb, route in ROUTES:
             parts = route.strip("/").split("/")
             pairs = list(zip(parts, wanted, strict=False))
-            if verb == method and len(parts) == len(wanted) and all(
-                p.startswith("{") or p == w for p, w in pairs
+            if (
+                verb == method
+                and len(parts) == len(wanted)
+                and all(p.startswith("{") or p == w for p, w in pairs)
             ):
                 found = {p[1:-1]: w for p, w in pairs if p.startswith("{")}
                 fits.append((route, found or None))

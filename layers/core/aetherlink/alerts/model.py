@@ -307,9 +307,7 @@ def alert_tenant(rule: Rule, group: Group) -> TenantId:
     return rule.tenant_id or (TenantId(named) if is_tenant else SYSTEM)
 
 
-def alert_payload(
-    rule: Rule, watch: Watch, transition: Transition, matched: int
-) -> dict[str, Any]:
+def alert_payload(rule: Rule, watch: Watch, transition: Transition, matched: int) -> dict[str, Any]:
     """What `ops.alert.raised` and `ops.alert.resolved` carry (contract, Alerts)."""
     payload = {
         "rule_name": rule.name,

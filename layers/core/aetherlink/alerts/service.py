@@ -209,9 +209,7 @@ class Judge:
         )
         return changed if is_stored else None
 
-    def _announce(
-        self, rule: Rule, watch: Watch, transition: Transition, matched: int
-    ) -> Event:
+    def _announce(self, rule: Rule, watch: Watch, transition: Transition, matched: int) -> Event:
         return announce(
             f"ops.alert.{transition.kind}",
             source=SOURCE,
@@ -307,9 +305,7 @@ class Alerting:
             severity=rule.severity and str(rule.severity),
             since=now - rule.window,
         )
-        newest = self._window.within(
-            rule.tenant_id, filters, limit=max(rule.threshold, _BACK_FILL)
-        )
+        newest = self._window.within(rule.tenant_id, filters, limit=max(rule.threshold, _BACK_FILL))
         found = [event for event in newest if matches(rule, event)]
         groups: dict[str, tuple[Group, list[Event]]] = {}
         for event in found:
@@ -339,9 +335,7 @@ class Alerting:
             "group": group,
         }
 
-    def _tenant_for(
-        self, caller: Caller, draft: RuleDraft, *, is_global: bool
-    ) -> TenantId | None:
+    def _tenant_for(self, caller: Caller, draft: RuleDraft, *, is_global: bool) -> TenantId | None:
         if draft.tenant_id:
             return caller.writes(draft.tenant_id)
         if is_global and caller.tenant_id is not None:
@@ -358,4 +352,3 @@ class Alerting:
         if rule.tenant_id is None and not caller.cross_tenant:
             raise ForbiddenError("A global rule can be changed only with the cross-tenant grant")
         return rule
-

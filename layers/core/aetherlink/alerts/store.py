@@ -116,9 +116,7 @@ class WatchStore:
             return False
         return True
 
-    def drop(
-        self, owner: TenantId, rule_id: RuleId, watch: Watch, announcing: list[Event]
-    ) -> None:
+    def drop(self, owner: TenantId, rule_id: RuleId, watch: Watch, announcing: list[Event]) -> None:
         """Forget the watch of a rule that is no more."""
         key = f"{rule_id}#{fingerprint(watch.group)}"
         gone = self._table.delete_request(f"{owner}#watches", key)
@@ -131,9 +129,7 @@ class HitStore:
 
     def add(self, hits: Iterable[tuple[Rule, str, Event]]) -> None:
         """Note that rules count events, under (rule, fingerprint). The same hit twice is one."""
-        items = {
-            (item["pk"], item["sk"]): item for item in (_hit_item(*hit) for hit in hits)
-        }
+        items = {(item["pk"], item["sk"]): item for item in (_hit_item(*hit) for hit in hits)}
         self._table.put_many(items.values())
 
     def newest(

@@ -45,5 +45,3 @@ def no_such_route(method: str, path: str) -> None:
             f"{path} does not take {method}; it takes {', '.join(allowed)}", allowed
         )
     raise NotFoundError(f"There is no {path}; GET /openapi.json lists every path")
-
-

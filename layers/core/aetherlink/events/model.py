@@ -288,4 +288,10 @@ def flat(event: Event) -> dict[str, Any]:
     instants = {name: to_text(v) for name, v in given.items() if isinstance(v, datetime)}
     always: dict[str, Any] = {"schema_version": None, "client_ip": None, "trace_id": None,
                               "published_by": None}  # fmt: skip
-    return {**always, **given, **instants, "severity": str(event.severity), "payload": event.payload}
+    return {
+        **always,
+        **given,
+        **instants,
+        "severity": str(event.severity),
+        "payload": event.payload,
+    }

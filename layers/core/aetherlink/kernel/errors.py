@@ -1,15 +1,15 @@
 """Every failure a caller can be told about. `platform.http` maps each to a status once.
 
-    ControlPlaneError
-    ├── InvalidError            400  the request makes no sense as it stands
-    ├── UnauthenticatedError    401  nobody we know is calling
-    ├── ForbiddenError          403  we know who it is, and they may not
-    ├── NotFoundError           404  no such thing, or not theirs (the two look alike)
-    ├── MethodNotAllowedError   405  the path exists, the method does not
-    ├── ConflictError           409  it is there already, or somebody was faster
-    ├── TooLargeError           413  more than we take, with the limit
-    ├── UnprocessableError      422  well-formed, but a field is wrong; names each field
-    └── UnavailableError        503  a part of ours did not answer; try again
+ControlPlaneError
+├── InvalidError            400  the request makes no sense as it stands
+├── UnauthenticatedError    401  nobody we know is calling
+├── ForbiddenError          403  we know who it is, and they may not
+├── NotFoundError           404  no such thing, or not theirs (the two look alike)
+├── MethodNotAllowedError   405  the path exists, the method does not
+├── ConflictError           409  it is there already, or somebody was faster
+├── TooLargeError           413  more than we take, with the limit
+├── UnprocessableError      422  well-formed, but a field is wrong; names each field
+└── UnavailableError        503  a part of ours did not answer; try again
 """
 
 from __future__ import annotations

@@ -56,7 +56,9 @@ class DispatchConfig(BaseModel):
 
 def _read(model: type[Model]) -> Model:
     names = {name: name.upper() for name in model.model_fields}
-    return model.model_validate({n: os.environ[env] for n, env in names.items() if env in os.environ})
+    return model.model_validate(
+        {n: os.environ[env] for n, env in names.items() if env in os.environ}
+    )
 
 
 @cache

@@ -91,9 +91,7 @@ class Table:
     def get(self, pk: str, sk: str) -> Item | None:
         """The item, strongly consistent; None if there is none."""
         key = to_item({"pk": pk, "sk": sk})
-        answer = call(
-            lambda: client().get_item(TableName=self.name, Key=key, ConsistentRead=True)
-        )
+        answer = call(lambda: client().get_item(TableName=self.name, Key=key, ConsistentRead=True))
         return from_item(answer["Item"]) if "Item" in answer else None
 
     def get_many(self, keys: Iterable[tuple[str, str]]) -> Iterator[Item]:
@@ -208,7 +206,9 @@ def call(request: Callable[[], Any]) -> Any:
         if code == "ConditionalCheckFailedException":
             found = cast("Item", error.response).get("Item")
             raise ConditionFailedError(from_item(found) if found else None) from error
-        if code == "TransactionCanceledException" and _condition_failed(cast("Item", error.response)):
+        if code == "TransactionCanceledException" and _condition_failed(
+            cast("Item", error.response)
+        ):
             raise ConditionFailedError(None) from error
         raise StorageError("The database refused the request; try again") from error
     except BotoCoreError as error:

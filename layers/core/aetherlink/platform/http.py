@@ -118,7 +118,9 @@ def parse_json(text: str) -> Any:
             # An escaped lone surrogate is legal JSON and no text: it can be neither stored nor sent.
             json.dumps(parsed, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise UnprocessableError((Flaw("", "has half a surrogate pair, which is no text"),)) from error
+        raise UnprocessableError(
+            (Flaw("", "has half a surrogate pair, which is no text"),)
+        ) from error
     except (ValueError, RecursionError) as error:
         raise UnprocessableError((Flaw("", f"is not valid JSON: {str(error)[:120]}"),)) from error
     return parsed

@@ -82,4 +82,4 @@ def _roles(header: str) -> frozenset[Role]:
     return frozenset(known[name.strip()] for name in names if name.strip() in known)
 
 
-_MALFORMED = 'X-User-Roles must be a comma list such as operator,admin or a JSON array of strings'
+_MALFORMED = "X-User-Roles must be a comma list such as operator,admin or a JSON array of strings"

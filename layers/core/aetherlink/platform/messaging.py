@@ -39,8 +39,7 @@ class Topic:
         """Send to every subscriber. Raises StorageError (try again) if SNS does not take it."""
         printable = "".join(c if " " <= c <= "~" else " " for c in subject)[:MAX_SUBJECT]
         typed: Any = {
-            name: {"DataType": "String", "StringValue": value}
-            for name, value in attributes.items()
+            name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
         }
         call(
             lambda: _sns().publish(
@@ -60,7 +59,5 @@ class Queue:
         """Enqueue, visible after a delay of at most 15 minutes. Raises StorageError if refused."""
         delay = min(max(delay_seconds, 0), MAX_DELAY_SECONDS)
         call(
-            lambda: _sqs().send_message(
-                QueueUrl=self._url, MessageBody=message, DelaySeconds=delay
-            )
+            lambda: _sqs().send_message(QueueUrl=self._url, MessageBody=message, DelaySeconds=delay)
         )

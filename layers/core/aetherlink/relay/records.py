@@ -20,7 +20,9 @@ def from_stream(records: Iterable[dict[str, Any]]) -> list[Record]:
     """The records that are news. A MODIFY is, where an event took the place of one past its
     retention; one that only re-stamps an event is not."""
     return [
-        Record(str(change["Keys"]["pk"]["S"]), str(change["Keys"]["sk"]["S"]), partial(_read, change))
+        Record(
+            str(change["Keys"]["pk"]["S"]), str(change["Keys"]["sk"]["S"]), partial(_read, change)
+        )
         for change in (record["dynamodb"] for record in records)
         if "NewImage" in change and not _is_same(change)
     ]

@@ -1,0 +1,58 @@
+# Needs git, make and Python 3.11+; everything else is installed into .local/.
+PYTHON ?= python3
+local = @$(PYTHON) -m tools.local
+dev = .local/venvs/dev/bin
+export PYTHONDONTWRITEBYTECODE = 1
+
+.PHONY: help up down verify redrive demo test unit e2e check format lock openapi clean
+
+help: ## these lines
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+up: ## start the local cloud, deploy, check, print the URLs   [CLOUD= ENDPOINT= PORT= AUTH= ALERT_WEBHOOKS=]
+	$(local) up
+
+down: ## stop what `make up` started; its state is kept
+	$(local) down
+
+verify: ## check the deployed stack against the template
+	$(local) verify
+
+redrive: ## send what ended in a dead-letter queue again
+	$(local) redrive
+
+demo: up ## a flaky service, its events, the alert at a webhook, with real times
+	@$(PYTHON) -m tools.demo
+
+$(dev)/installed: requirements/dev.txt
+	$(local) dev
+
+unit: ## unit, component and contract tests alone
+	$(local) dev
+	@$(dev)/pytest --cov --cov-report=term $(ARGS)
+
+e2e: up ## the tests against the deployed stack   [ENDPOINT=]
+	$(local) dev
+	@$(dev)/pytest tests/e2e $(ARGS)
+
+test: ## all tests   [ENDPOINT=]
+	$(MAKE) --no-print-directory unit
+	$(MAKE) --no-print-directory e2e
+
+check: ## types, lint, imports, template, security
+	$(local) dev
+	@PATH="$(CURDIR)/$(dev):$$PATH" tools/check
+
+format: ## lay the code out
+	$(local) dev
+	@$(dev)/ruff format . && $(dev)/ruff check --fix .
+
+openapi: ## write the OpenAPI document from the routes
+	$(local) dev
+	@$(dev)/python -m tools.openapi
+
+lock: ## pin the packages of pyproject.toml anew
+	$(local) lock
+
+clean: down ## remove everything that was installed, built and stored here
+	rm -rf .local .aws-sam

@@ -1,0 +1,206 @@
+"""The commands behind the Makefile. Settings come as environment variables, as make hands them on:
+
+CLOUD           embedded (default), or localstack where Docker is
+ENDPOINT        an emulator that runs already, instead of starting one
+PORT            of the local cloud, 4566
+AUTH            true: the embedded cloud evaluates IAM policies
+ALERT_WEBHOOKS  comma-separated URLs for the parameter AlertWebhooks
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tools.local import cloud, deploy, docker
+from tools.local.place import ROOT, STACK_FILE, emulator_environment
+from tools.local.say import Stop, complain, note, step
+from tools.local.venvs import ensure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    cloud: str
+    endpoint: str
+    port: int
+    auth: bool
+    webhooks: str
+
+    @classmethod
+    def read(cls) -> Settings:
+        given = os.environ
+        port = given.get("PORT", "") or "4566"
+        if not port.isdigit() or not 0 < int(port) < 65536:
+            raise Stop(f"PORT must be a number from 1 to 65535, got '{port}'")
+        kind = given.get("CLOUD", "") or "embedded"
+        if kind not in ("embedded", "localstack"):
+            raise Stop(f"CLOUD must be embedded or localstack, got '{kind}'")
+        return cls(
+            cloud=kind,
+            endpoint=given.get("ENDPOINT", "").rstrip("/"),
+            port=int(port),
+            auth=given.get("AUTH", "").lower() == "true",
+            webhooks=given.get("ALERT_WEBHOOKS", "") or deploy.DEMO_WEBHOOK,
+        )
+
+
+def up() -> None:
+    """Start, build, deploy, check; quick when there is nothing to do."""
+    started, settings = time.monotonic(), Settings.read()
+    print("AetherLink on a local cloud", flush=True)
+    with ThreadPoolExecutor() as pool:
+        # At the same time: each is mostly waiting for the package index.
+        waiting = {name: pool.submit(ensure, name) for name in ("cloud", "sam")}
+        bins = {name: done.result() for name, done in waiting.items()}
+    target, pid = _target(settings, bins["cloud"])
+    if deploy.is_current(target, settings.webhooks) and _exists(bins["cloud"], target):
+        note("the deployed stack is up to date")
+    else:
+        if target.copies_layers:
+            with step("removing an earlier stack (LocalStack cannot update one)"):
+                _inside(bins["cloud"], target, "tools.local.settle", "--remove")
+        deploy.deploy(bins["sam"], target, settings.webhooks)
+    with step("setting what the emulator leaves out"):
+        _inside(bins["cloud"], target, "tools.local.settle", "--write", str(pid or ""),
+                target.cloud, settings.webhooks)  # fmt: skip
+    with step("checking the deployed stack"):
+        _inside(bins["cloud"], target, "tools.local.check")
+    shown = json.loads(STACK_FILE.read_text())
+    print(f"\n  API      {shown['api_url']}\n  alerts   {', '.join(shown['alert_webhooks'])}")
+    print(f"  details  {STACK_FILE.relative_to(ROOT)}")
+    print(f"\nUp after {time.monotonic() - started:.0f} s. Next: make demo", flush=True)
+
+
+def down() -> None:
+    """Stop what `make up` started, and nothing else."""
+    was_ours = cloud.stop() or docker.stop()
+    STACK_FILE.unlink(missing_ok=True)
+    print("Stopped." if was_ours else "Nothing of ours was running.", flush=True)
+
+
+def check() -> None:
+    """Check the deployed stack against the template."""
+    shown = stack()
+    _inside(ensure("cloud"), _deployed(shown["endpoint_url"]), "tools.local.check")
+    print("The deployed stack has everything that the template says.", flush=True)
+
+
+def redrive() -> None:
+    """Send what ended in a dead-letter queue again."""
+    _inside(ensure("cloud"), _deployed(stack()["endpoint_url"]), "tools.local.redrive", show=True)
+
+
+def stack() -> dict[str, str]:
+    """What `make up` left in stack.json."""
+    try:
+        shown: dict[str, str] = json.loads(STACK_FILE.read_text())
+    except (OSError, ValueError) as error:
+        raise Stop("There is no deployed stack; run `make up` first") from error
+    return shown
+
+
+def dev() -> None:
+    """Install the tools for tests and checks."""
+    ensure("dev")
+
+
+def lock() -> None:
+    """Pin every group of pyproject.toml anew."""
+    bin_folder = ensure("dev")
+    subprocess.run([bin_folder / "pip", "install", "-q", "uv"], check=True)
+    for name, wanted in (
+        ("runtime", ["pyproject.toml"]),
+        ("dev", ["pyproject.toml", "--group", "dev"]),
+        ("sam", ["--group", "sam"]),
+        ("cloud", ["--group", "cloud"]),
+    ):
+        with step(f"requirements/{name}.txt"):
+            subprocess.run(
+                [bin_folder / "uv", "pip", "compile", "-q", "--universal", "--python-version",
+                 "3.11", "--no-annotate", "--no-header", "--no-emit-index-url", "--upgrade",
+                 "--no-emit-find-links", *wanted, "-o", f"requirements/{name}.txt"],
+                cwd=ROOT, check=True,
+            )  # fmt: skip
+    deps = ROOT / "layers" / "deps" / "requirements.txt"
+    deps.write_bytes((ROOT / "requirements" / "runtime.txt").read_bytes())
+
+
+def _target(settings: Settings, cloud_bin: Path) -> tuple[deploy.Target, int | None]:
+    if settings.endpoint:
+        return _deployed(settings.endpoint), None
+    if settings.cloud == "localstack":
+        endpoint = docker.start(settings.port)
+        return deploy.Target(endpoint, "localstack", python="3.13", copies_layers=True), None
+    ours = cloud.start(cloud_bin, port=settings.port, auth=settings.auth)
+    return deploy.Target(f"http://127.0.0.1:{settings.port}", "embedded"), ours.pid
+
+
+def _deployed(endpoint: str) -> deploy.Target:
+    """The emulator that answers at an endpoint."""
+    if cloud.answers(f"{endpoint}/_ministack/health") is not None:
+        return deploy.Target(endpoint, "embedded")
+    if cloud.answers(f"{endpoint}/_localstack/health") is not None:
+        return deploy.Target(endpoint, "localstack", python="3.13", copies_layers=True)
+    raise Stop(f"Nothing that we know answers at {endpoint}; is the emulator running?")
+
+
+def _exists(cloud_bin: Path, target: deploy.Target) -> bool:
+    done = subprocess.run(
+        [cloud_bin / "python", "-m", "tools.local.settle", "--exists"],
+        cwd=ROOT,
+        env=emulator_environment(target.endpoint),
+        capture_output=True,
+        check=False,
+    )
+    return done.returncode == 0
+
+
+def _inside(
+    bin_folder: Path, target: deploy.Target, module: str, *arguments: str, show: bool = False
+) -> None:
+    """Run one of our modules where boto3 is. What it prints on failure is the person's sentence."""
+    done = subprocess.run(
+        [bin_folder / "python", "-m", module, *arguments],
+        cwd=ROOT,
+        env=emulator_environment(target.endpoint),
+        stdout=None if show else subprocess.PIPE,
+        stderr=subprocess.STDOUT if not show else None,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise Stop((done.stdout or "").strip() or f"{module} failed")
+
+
+COMMANDS: dict[str, Callable[[], None]] = {
+    "up": up,
+    "down": down,
+    "verify": check,
+    "redrive": redrive,
+    "dev": dev,
+    "lock": lock,
+}
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1 or arguments[0] not in COMMANDS:
+        print(f"usage: python3 -m tools.local {'|'.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        COMMANDS[arguments[0]]()
+    except Stop as stop:
+        complain(stop)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0

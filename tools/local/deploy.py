@@ -1,0 +1,139 @@
+"""sam build and sam deploy of the one template, skipped when nothing that they read has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tools.local.place import (
+    BUILD,
+    LOCAL,
+    LOGS,
+    PYTHON_VERSION,
+    REGION,
+    ROOT,
+    STACK,
+    STAGE,
+    architecture,
+    emulator_environment,
+)
+from tools.local.say import Stop, step
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DEPLOYED = LOCAL / "deployed.json"
+# The first line of ALERT_WEBHOOKS that people see: what `make demo` listens on.
+DEMO_WEBHOOK = "http://127.0.0.1:8099/alerts"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to deploy, and what its functions run on. `copies_layers`: it mounts none itself."""
+
+    endpoint: str
+    cloud: str
+    python: str = PYTHON_VERSION
+    copies_layers: bool = False
+
+    def parameters(self, webhooks: str) -> dict[str, str]:
+        return {
+            "Runtime": f"python{self.python}",
+            "Architecture": architecture(),
+            "AlertWebhooks": webhooks,
+        }
+
+
+def fingerprint(target: Target, webhooks: str) -> str:
+    """A name for everything that the deployed stack depends on."""
+    seen = hashlib.sha256(json.dumps([target.__dict__, webhooks]).encode())
+    for path in _sources():
+        seen.update(str(path.relative_to(ROOT)).encode())
+        seen.update(path.read_bytes())
+    return seen.hexdigest()
+
+
+def is_current(target: Target, webhooks: str) -> bool:
+    try:
+        return json.loads(DEPLOYED.read_text()) == fingerprint(target, webhooks)
+    except (OSError, ValueError):
+        return False
+
+
+def forget() -> None:
+    DEPLOYED.unlink(missing_ok=True)
+
+
+def deploy(sam_bin: Path, target: Target, webhooks: str) -> None:
+    """Build and deploy. Raises Stop with the tool's own reason if either fails."""
+    forget()
+    environment = {
+        **emulator_environment(target.endpoint),
+        "PATH": f"{sam_bin}{os.pathsep}{os.environ.get('PATH', '')}",
+        "TARGET_PYTHON": target.python,
+        "TARGET_ARCHITECTURE": architecture(),
+        "TARGET_NATIVE": "1" if target.python == PYTHON_VERSION else "",
+    }
+    overrides = [f"{name}={value}" for name, value in target.parameters(webhooks).items()]
+    sam = str(sam_bin / "sam")
+    with step("building (sam build)"):
+        _run([sam, "build", "--cached", "--config-env", STAGE], "build", environment)
+        if target.copies_layers:
+            _copy_layers()
+    with step("deploying (sam deploy)"):
+        command = [sam, "deploy", "--config-env", STAGE, "--stack-name", STACK]
+        command += ["--region", REGION, "--parameter-overrides", *_with_settings(overrides)]
+        _run(command, "deploy", environment)
+    DEPLOYED.write_text(json.dumps(fingerprint(target, webhooks)))
+
+
+def _with_settings(overrides: list[str]) -> list[str]:
+    """samconfig.toml's own parameters and ours: the command line replaces the file's, whole."""
+    import tomllib  # noqa: PLC0415 - Python 3.11; the check for that comes before this module
+
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    settings: list[str] = config[STAGE]["deploy"]["parameters"]["parameter_overrides"]
+    return [*settings, *overrides]
+
+
+def _copy_layers() -> None:
+    """LocalStack's free edition mounts no layers: their content goes into each function."""
+    layers = [BUILD / name / "python" for name in ("DepsLayer", "CoreLayer")]
+    for function in BUILD.iterdir():
+        if (function / "functions").is_dir():
+            for layer in layers:
+                shutil.copytree(layer, function, dirs_exist_ok=True)
+
+
+def _run(command: list[str], name: str, environment: dict[str, str]) -> None:
+    log = LOGS / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as out:
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT, check=False
+        )
+    text = log.read_text(errors="replace")
+    if done.returncode and "No changes to deploy" not in text:
+        raise Stop(f"sam {name} failed: {_reason(text)}. The whole of it: {log}")
+
+
+def _reason(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if "Error" in line or "FAILED" in line or "error" in line]
+    return (telling or lines or ["it printed nothing"])[-1][:300]
+
+
+def _sources() -> list[Path]:
+    folders = (ROOT / "functions", ROOT / "layers")
+    found = [
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
+    return sorted([*found, ROOT / "template.yaml", ROOT / "samconfig.toml"])
