@@ -1,0 +1,152 @@
+"""`make demo`: the main job on the deployed stack, with real HTTP services and real times.
+
+A flaky service registers, its failures are published, a rule trips, and a webhook receiver gets the
+alert; then many more failures, and still one alert. Exits non-zero when a step does not happen.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tools.demo.servers import FlakyService, Receiver
+
+STACK_FILE = Path(__file__).resolve().parents[2] / ".local" / "stack.json"
+TENANT = "demo"
+FAILURES = 3
+MORE = 30
+PATIENCE_SECONDS = 30.0
+
+
+class Missed(Exception):  # noqa: N818 - a sentence for the person
+    """A step did not happen."""
+
+
+class Api:
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        request = urllib.request.Request(
+            self._url + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={
+                "X-User-Roles": "operator",
+                "X-Tenant-ID": TENANT,
+                "Content-Type": "application/json",
+            },
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            raise Missed(f"{method} {path} answered {error.code}: {error.read().decode()}") from error
+
+
+class Timeline:
+    def __init__(self) -> None:
+        self._start: datetime | None = None
+
+    def show(self, what: str, at: datetime | None = None) -> None:
+        at = at or datetime.now(UTC)
+        self._start = self._start or at
+        seconds = (at - self._start).total_seconds()
+        print(f"  {at:%H:%M:%S}.{at.microsecond // 1000:03}  {seconds:+7.2f} s  {what}", flush=True)
+
+
+def main() -> int:
+    try:
+        stack = json.loads(STACK_FILE.read_text())
+    except (OSError, ValueError):
+        print("There is no deployed stack; run `make up` first", file=sys.stderr)
+        return 1
+    webhook = next(
+        (u for u in stack["alert_webhooks"] if urlsplit(u).hostname in ("127.0.0.1", "localhost")),
+        None,
+    )
+    if webhook is None:
+        print("No alert webhook of the stack is on 127.0.0.1; run `make up` without ALERT_WEBHOOKS")
+        return 1
+    port = urlsplit(webhook).port or 80
+    try:
+        with Receiver(port) as receiver, FlakyService() as service:
+            run(Api(stack["api_url"]), receiver, service, webhook)
+    except OSError as error:
+        print(f"\nThe receiver cannot listen on port {port}: {error}", file=sys.stderr)
+        return 1
+    except Missed as missed:
+        print(f"\nThe demo failed: {missed}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run(api: Api, receiver: Receiver, service: FlakyService, webhook: str) -> None:
+    line, name = Timeline(), f"billing-{int(time.time())}"
+    print(f"\nTenant {TENANT}, service {name} at {service.url}, webhook {webhook}\n", flush=True)
+    api.call("POST", "/ops/register", {"name": name, "url": service.url})
+    line.show("registered")
+    rule = api.call("POST", "/alerts/rules", {
+        "name": f"{name} is failing", "event_type": "service.health.failed", "source": name,
+        "window_seconds": 60, "threshold": FAILURES,
+    })["rule_id"]  # fmt: skip
+    line.show(f"rule: {FAILURES} health failures in 60 s")
+    service.fail()
+    for number in range(1, FAILURES + 1):
+        _publish(api, name, service)
+        published_at = datetime.now(UTC)
+        line.show(f"published failure {number}", published_at)
+    alert = receiver.wait_for(name, "Triggered", PATIENCE_SECONDS)
+    if alert is None:
+        raise Missed(f"no alert reached {webhook} within {PATIENCE_SECONDS:.0f} s")
+    raised = _raised(api, rule)
+    line.show("alert raised", datetime.fromisoformat(raised["timestamp"]))
+    line.show("alert delivered", alert.at)
+    seconds = (alert.at - published_at).total_seconds()
+
+    for _ in range(MORE):
+        _publish(api, name, service)
+    line.show(f"published {MORE} more failures")
+    api.call("DELETE", f"/alerts/rules/{rule}")
+    line.show("rule deleted, which resolves its alert")
+    if receiver.wait_for(name, "Resolved", PATIENCE_SECONDS) is None:
+        raise Missed("the alert's end was not delivered")
+    line.show("resolve delivered")
+    api.call("DELETE", f"/ops/services/{name}")
+    count = receiver.count(name, "Triggered")
+    if count != 1:
+        raise Missed(f"one episode made {count} alerts")
+    print(f"\nEvent to webhook: {seconds:.2f} s. {FAILURES + MORE} failures, 1 alert.\n")
+    print(f"What the webhook got:\n\n{_indented(alert.text)}")
+
+
+def _publish(api: Api, name: str, service: FlakyService) -> None:
+    status = service.probe()
+    payload = {"service": name, "http_status": status, "url": service.url}
+    api.call("POST", "/events/publish", {
+        "event_type": "service.health.failed", "source": name, "severity": "error",
+        "payload": payload,
+    })  # fmt: skip
+
+
+def _raised(api: Api, rule: str) -> Any:
+    found = api.call("GET", "/events/recent?event_type=ops.alert.raised&limit=20")["events"]
+    for event in found:
+        if event["payload"]["rule_id"] == rule:
+            return event
+    raise Missed("ops.alert.raised is not in /events/recent")
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
