@@ -79,6 +79,7 @@ def _launch(bin_folder: Path, port: int, *, auth: bool) -> Running:
         "AUTH": "true" if auth else "false",
     }
     environment.pop("ENDPOINT", None)
+    _forget_stream_positions()
     log = LOGS / "cloud.log"
     with log.open("ab") as out:
         process = subprocess.Popen(
@@ -99,6 +100,20 @@ def _launch(bin_folder: Path, port: int, *, auth: bool) -> Running:
     PID_FILE.unlink(missing_ok=True)
     process.terminate()
     raise Stop(f"The local cloud did not start within {START_SECONDS} s; its log says why: {log}")
+
+
+def _forget_stream_positions() -> None:
+    """ministack keeps how far each stream was read but not the stream's records, which then count
+    from 0 again: without this, no record is delivered until as many have come as there were."""
+    kept = STATE / "lambda.json"
+    try:
+        state = json.loads(kept.read_text())
+        positions = state["payload"]["dynamodb_stream_positions"]
+    except (OSError, ValueError, KeyError):
+        return
+    if positions.get("data"):
+        positions["data"] = {}
+        kept.write_text(json.dumps(state))
 
 
 def stop() -> bool:
