@@ -74,7 +74,12 @@ def up() -> None:
         _inside(bins["cloud"], target, "tools.local.settle", "--write", str(pid or ""),
                 target.cloud, settings.webhooks)  # fmt: skip
     with step("checking the deployed stack"):
-        _inside(bins["cloud"], target, "tools.local.check")
+        try:
+            _inside(bins["cloud"], target, "tools.local.check")
+        except Stop:
+            # The next `make up` deploys again rather than find the same.
+            deploy.forget()
+            raise
     shown = json.loads(STACK_FILE.read_text())
     print(f"\n  API      {shown['api_url']}\n  alerts   {', '.join(shown['alert_webhooks'])}")
     print(f"  details  {STACK_FILE.relative_to(ROOT)}")

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tools.local.place import (
-    BUILD,
     LOCAL,
     LOGS,
     PYTHON_VERSION,
@@ -40,6 +39,11 @@ class Target:
     cloud: str
     python: str = PYTHON_VERSION
     copies_layers: bool = False
+
+    @property
+    def build_folder(self) -> Path:
+        """One per interpreter: sam's cache does not see what the layers were built for."""
+        return LOCAL / "build" / f"{self.cloud}-{self.python}"
 
     def parameters(self, webhooks: str) -> dict[str, str]:
         return {
@@ -82,11 +86,17 @@ def deploy(sam_bin: Path, target: Target, webhooks: str) -> None:
     overrides = [f"{name}={value}" for name, value in target.parameters(webhooks).items()]
     sam = str(sam_bin / "sam")
     with step("building (sam build)"):
-        _run([sam, "build", "--cached", "--config-env", STAGE], "build", environment)
+        folder = target.build_folder
+        command = [sam, "build", "--config-env", STAGE, "--cached"]
+        command += ["--build-dir", str(folder / "build"), "--cache-dir", str(folder / "cache")]
+        _run(command, "build", environment)
         if target.copies_layers:
-            _copy_layers()
+            _copy_layers(folder / "build")
     with step("deploying (sam deploy)"):
         command = [sam, "deploy", "--config-env", STAGE, "--stack-name", STACK]
+        command += ["--template-file", str(folder / "build" / "template.yaml")]
+        # Else it would be looked for beside that template.
+        command += ["--config-file", str(ROOT / "samconfig.toml")]
         command += ["--region", REGION, "--parameter-overrides", *_with_settings(overrides)]
         _run(command, "deploy", environment)
     DEPLOYED.write_text(json.dumps(fingerprint(target, webhooks)))
@@ -101,10 +111,10 @@ def _with_settings(overrides: list[str]) -> list[str]:
     return [*settings, *overrides]
 
 
-def _copy_layers() -> None:
+def _copy_layers(build: Path) -> None:
     """LocalStack's free edition mounts no layers: their content goes into each function."""
-    layers = [BUILD / name / "python" for name in ("DepsLayer", "CoreLayer")]
-    for function in BUILD.iterdir():
+    layers = [build / name / "python" for name in ("DepsLayer", "CoreLayer")]
+    for function in build.iterdir():
         if (function / "functions").is_dir():
             for layer in layers:
                 shutil.copytree(layer, function, dirs_exist_ok=True)

@@ -11,7 +11,6 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ROOT / ".local"
 LOGS = LOCAL / "logs"
 STACK_FILE = LOCAL / "stack.json"
-BUILD = ROOT / ".aws-sam" / "build"
 
 STACK = "aetherlink"
 STAGE = "local"
