@@ -27,7 +27,7 @@ def create(draft: RuleDraft, by: By) -> dict[str, Any]:
 def list_rules(
     by: By, tenant_id: Annotated[str | None, Query(description="Another tenant")] = None
 ) -> dict[str, Any]:
-    shown = [rule.shown() for rule in alerting.list(by.reads(tenant_id))]
+    shown = [rule.shown() for rule in alerting.visible(by.reads(tenant_id))]
     return {"status": "ok", "count": len(shown), "rules": shown}
 
 

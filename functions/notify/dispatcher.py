@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from aetherlink.kernel.time import utc_now
 from aetherlink.notify.batch import deliver
 from aetherlink.notify.model import configured, parse_schedule
 from aetherlink.notify.service import Dispatcher
 from aetherlink.notify.store import DeliveryStore
 from aetherlink.notify.webhook import Webhook
-from aetherlink.kernel.time import utc_now
 from aetherlink.platform.config import dispatch_config
 from aetherlink.platform.messaging import Queue
 from aetherlink.platform.outbound import Outbound, parse_allow_list

@@ -24,7 +24,7 @@ def register(registration: Registration, by: By) -> dict[str, Any]:
 
 @app.get("/ops/services", summary="The registered services")
 def list_services(by: By, tenant_id: Tenant = None) -> dict[str, Any]:
-    return registry.list(by.reads(tenant_id))
+    return registry.catalogue(by.reads(tenant_id))
 
 
 @app.delete("/ops/services/<name>", summary="Remove a service")

@@ -48,7 +48,9 @@ class Api:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 return json.loads(answer.read())
         except urllib.error.HTTPError as error:
-            raise Missed(f"{method} {path} answered {error.code}: {error.read().decode()}") from error
+            raise Missed(
+                f"{method} {path} answered {error.code}: {error.read().decode()}"
+            ) from error
 
 
 class Timeline:
@@ -77,11 +79,13 @@ def main() -> int:
         return 1
     port = urlsplit(webhook).port or 80
     try:
-        with Receiver(port) as receiver, FlakyService() as service:
-            run(Api(stack["api_url"]), receiver, service, webhook)
+        receiver = Receiver(port)
     except OSError as error:
-        print(f"\nThe receiver cannot listen on port {port}: {error}", file=sys.stderr)
+        print(f"The receiver cannot listen on port {port}: {error.strerror}", file=sys.stderr)
         return 1
+    try:
+        with receiver, FlakyService() as service:
+            run(Api(stack["api_url"]), receiver, service, webhook)
     except Missed as missed:
         print(f"\nThe demo failed: {missed}", file=sys.stderr)
         return 1

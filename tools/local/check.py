@@ -93,7 +93,9 @@ def mappings(physical: Physical) -> Iterator[str]:
 
 def schedules(physical: Physical) -> Iterator[str]:
     client = boto3.client("events")
-    rules = [rule for page in client.get_paginator("list_rules").paginate() for rule in page["Rules"]]
+    rules = [
+        rule for page in client.get_paginator("list_rules").paginate() for rule in page["Rules"]
+    ]
     for function, event_name, event in template.triggers("Schedule"):
         logical = f"{function}{event_name}"
         rule = next((r for r in rules if r["Name"] == physical.get(logical)), None)

@@ -64,7 +64,7 @@ def fingerprint(target: Target, webhooks: str) -> str:
 
 def is_current(target: Target, webhooks: str) -> bool:
     try:
-        return json.loads(DEPLOYED.read_text()) == fingerprint(target, webhooks)
+        return bool(json.loads(DEPLOYED.read_text()) == fingerprint(target, webhooks))
     except (OSError, ValueError):
         return False
 

@@ -91,9 +91,9 @@ def main(arguments: list[str]) -> int:
     cloudformation = boto3.client("cloudformation")
     stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     outputs = {o["OutputKey"]: o["OutputValue"] for o in stack["Outputs"]}
-    relay = cloudformation.describe_stack_resource(
-        StackName=name, LogicalResourceId="EventsRelay"
-    )["StackResourceDetail"]["PhysicalResourceId"]
+    relay = cloudformation.describe_stack_resource(StackName=name, LogicalResourceId="EventsRelay")[
+        "StackResourceDetail"
+    ]["PhysicalResourceId"]
     print(f"deliveries sent again: {deliveries(outputs)}")
     done, failed = records(outputs, relay)
     print(f"event records relayed: {done}, set aside again: {failed}")

@@ -73,7 +73,8 @@ class RuleDraft(BaseModel):
     @classmethod
     def _known_fields(cls, given: list[str]) -> list[str]:
         for name in given:
-            if name not in GROUP_FIELDS and not name.removeprefix("payload.") != name:
+            is_payload = name.startswith("payload.") and name != "payload."
+            if name not in GROUP_FIELDS and not is_payload:
                 raise ValueError(
                     f"may name {', '.join(GROUP_FIELDS)} or payload.<field>, got '{name[:64]}'"
                 )

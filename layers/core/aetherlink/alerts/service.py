@@ -249,7 +249,7 @@ class Alerting:
             self._back_fill(rule)
         return rule
 
-    def list(self, view: TenantId | None) -> list[Rule]:
+    def visible(self, view: TenantId | None) -> list[Rule]:
         """A tenant's rules and the global ones, oldest first; with no tenant, everyone's."""
         found = (
             self._rules.all()
@@ -289,7 +289,7 @@ class Alerting:
 
     def evaluate(self, caller: Caller) -> tuple[int, list[dict[str, Any]]]:
         """Judge every enabled rule of the caller's now: how many, and those whose condition holds."""
-        enabled = [rule for rule in self.list(caller.reads()) if rule.enabled]
+        enabled = [rule for rule in self.visible(caller.reads()) if rule.enabled]
         return len(enabled), [row for rule in enabled for row in self._back_fill(rule)]
 
     def _back_fill(self, rule: Rule) -> list[dict[str, Any]]:

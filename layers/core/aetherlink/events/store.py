@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import zlib
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from aetherlink.events.model import (
@@ -34,6 +33,7 @@ from aetherlink.kernel.time import from_text, to_text
 from aetherlink.platform.dynamo import ConditionFailedError, Item, Table
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
     from collections.abc import Iterable
 
 # Above any position: positions start with a digit.

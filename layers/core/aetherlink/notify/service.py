@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aetherlink.events.model import Event, Severity, announce
@@ -20,6 +19,7 @@ from aetherlink.notify.model import (
 )
 
 if TYPE_CHECKING:
+    from datetime import timedelta
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
@@ -94,7 +94,7 @@ class Dispatcher:
         """Send it if it is due; its state afterwards. None if there is no such delivery any more."""
         delivery, now = self._deliveries.get(delivery_id), self._now()
         if delivery is None or delivery.state is not State.PENDING:
-            return delivery and delivery.state
+            return delivery.state if delivery else None
         if delivery.due_at > now:
             self._wait(delivery, now)
             return delivery.state

@@ -7,6 +7,8 @@ from typing import Any
 
 # Slack cuts a text at 40,000 characters and shows badly from 4,000 on.
 MAX_TEXT = 3900
+# Looks like a backtick and is none.
+_GRAVE = "\u02cb"
 
 
 def message(alert: dict[str, Any]) -> str:
@@ -25,14 +27,18 @@ def message(alert: dict[str, Any]) -> str:
         f"*Severity:* {_code(str(alert['severity']).upper())}",
         f"*Source:* {_code(alert['source'])}",
         f"*Tenant:* {_code(alert['tenant_id'])}",
-        f"*Threshold:* {payload.get('matched_count')}/{payload.get('threshold')} events in "
-        f"{payload.get('window_seconds')}s",
+        _threshold(payload),
         *_section("Group", payload.get("group")),
         *_section("Filters", _titles(payload.get("filters"))),
         "",
         f"*Timestamp:* {str(alert['timestamp'])[:19]}Z",
     ]
     return json.dumps({"text": "\n".join(lines)[:MAX_TEXT]}, ensure_ascii=False)
+
+
+def _threshold(payload: dict[str, Any]) -> str:
+    counts = f"{payload.get('matched_count')}/{payload.get('threshold')}"
+    return f"*Threshold:* {counts} events in {payload.get('window_seconds')}s"
 
 
 def _section(title: str, rows: dict[str, Any] | None) -> list[str]:
@@ -49,7 +55,7 @@ def _titles(filters: dict[str, Any] | None) -> dict[str, Any]:
 
 def _code(value: object) -> str:
     # A backtick would end the code span, and there is no escape for it.
-    return f"`{_text(value).replace('`', 'ˋ')}`"
+    return f"`{_text(value).replace('`', _GRAVE)}`"
 
 
 def _text(value: object) -> str:

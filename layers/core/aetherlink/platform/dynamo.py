@@ -6,7 +6,7 @@ A client rather than a resource: it imports in half the time and shows what goes
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3
@@ -99,7 +99,7 @@ class Table:
         wanted: Any = [to_item({"pk": pk, "sk": sk}) for pk, sk in keys]
         pending: Any = {self.name: {"Keys": wanted}} if wanted else {}
         while pending:
-            answer = call(lambda p=pending: client().batch_get_item(RequestItems=p))
+            answer = call(partial(client().batch_get_item, RequestItems=pending))
             for item in answer["Responses"].get(self.name, []):
                 yield from_item(item)
             pending = answer.get("UnprocessedKeys")
@@ -109,7 +109,7 @@ class Table:
         waiting = [{"PutRequest": {"Item": to_item(item)}} for item in items]
         while waiting:
             batch: Any = {self.name: waiting[:25]}
-            answer = call(lambda b=batch: client().batch_write_item(RequestItems=b))
+            answer = call(partial(client().batch_write_item, RequestItems=batch))
             waiting = [*answer.get("UnprocessedItems", {}).get(self.name, []), *waiting[25:]]
 
     def query(
@@ -122,13 +122,13 @@ class Table:
         **values: Any,
     ) -> list[Item]:
         """One page: at most `limit` items (or 1 MB). `values` are the condition's, without colons."""
-        return self._page(condition, index, limit, newest_first, values, None)[0]
+        return self._page(condition, index, limit, values, newest_first=newest_first)[0]
 
     def query_down(
         self, condition: str, *, limit: int, index: str | None = None, **values: Any
     ) -> tuple[list[Item], bool]:
         """One page from the top, and whether there is more below it."""
-        items, last = self._page(condition, index, limit, True, values, None)
+        items, last = self._page(condition, index, limit, values, newest_first=True)
         return items, last is not None
 
     def query_all(
@@ -137,7 +137,7 @@ class Table:
         """Every item, over all pages."""
         start: Item | None = None
         while True:
-            items, start = self._page(condition, index, None, False, values, start)
+            items, start = self._page(condition, index, None, values, start=start)
             yield from items
             if start is None:
                 return
@@ -145,10 +145,11 @@ class Table:
     def count(self, condition: str, **values: Any) -> int:
         """How many items there are, over all pages."""
         request: Item = {"KeyConditionExpression": condition, "Select": "COUNT"}
-        total, start = 0, None
+        total = 0
+        start: Item | None = None
         while True:
             answer = self._query(request, values, start)
-            total += answer["Count"]
+            total += int(answer["Count"])
             start = answer.get("LastEvaluatedKey")
             if start is None:
                 return total
@@ -158,9 +159,10 @@ class Table:
         condition: str,
         index: str | None,
         limit: int | None,
-        newest_first: bool,  # noqa: FBT001 - private, and named at each call
         values: Item,
-        start: Item | None,
+        *,
+        newest_first: bool = False,
+        start: Item | None = None,
     ) -> tuple[list[Item], Item | None]:
         request: Item = {
             "KeyConditionExpression": condition,

@@ -15,9 +15,9 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import (
     RequestUnsupportedContentType,
     RequestValidationError,
 )
-from aws_lambda_powertools.event_handler.request import Request
+from aws_lambda_powertools.event_handler.request import Request  # noqa: TC002 - read at run time
 
-from aetherlink.kernel.access import OPEN, ROUTES
+from aetherlink.kernel.access import ROUTES
 from aetherlink.kernel.errors import (
     ConflictError,
     ControlPlaneError,
@@ -81,7 +81,7 @@ def serve(app: APIGatewayRestResolver, service: str) -> Callable[[Proxy, Any], P
         caller: Caller | None = None
         try:
             caller = _admit(event)
-            app.append_context(caller=caller)
+            app.context["caller"] = caller
             answer = app.resolve(event, context)
         except ControlPlaneError as error:
             answer = problem(error, event)
@@ -89,7 +89,7 @@ def serve(app: APIGatewayRestResolver, service: str) -> Callable[[Proxy, Any], P
             logger.exception("unexpected failure", path=event["resource"])
             answer = problem(ControlPlaneError("Something went wrong on our side"), event)
         finally:
-            app.clear_context()
+            app.context.clear()
         _finish(answer, event)
         _log_request(answer, event, caller, service, started)
         return answer

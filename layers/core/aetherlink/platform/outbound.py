@@ -172,7 +172,9 @@ class Outbound:
                 ) as answer,
             ):
                 content = _read(answer.iter_stream(), max_bytes)
-                given = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in answer.headers}
+                given = {
+                    k.decode("latin-1").lower(): v.decode("latin-1") for k, v in answer.headers
+                }
                 elapsed_ms = round((time.monotonic() - started) * 1000)
                 return Answer(answer.status, given, content, elapsed_ms)
         except httpcore.TimeoutException as error:

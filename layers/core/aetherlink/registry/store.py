@@ -59,11 +59,11 @@ class RegistryStore:
     def count(self, tenant_id: TenantId) -> int:
         return self._table.count("pk = :pk", pk=f"{tenant_id}#services")
 
-    def list(self, tenant_id: TenantId) -> list[Service]:
+    def of(self, tenant_id: TenantId) -> list[Service]:
         found = self._table.query_all("pk = :pk", pk=f"{tenant_id}#services")
         return [_to_service(item) for item in found]
 
-    def list_all(self) -> list[Service]:
+    def all(self) -> list[Service]:
         """Every tenant's services, by tenant and name; a moment behind on AWS (an index)."""
         found = self._table.query_all("kind = :kind", index="by_kind", kind="service")
         return [_to_service(item) for item in found]

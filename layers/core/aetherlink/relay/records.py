@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aetherlink.events.store import BrokenItemError, event_of
+from aetherlink.kernel.tenancy import TenantId
 from aetherlink.platform.dynamo import from_item
 from aetherlink.relay.service import Record
 
@@ -39,7 +40,7 @@ def _read(change: dict[str, Any]) -> Event:
 
 def _fetch(events: EventStore, key: dict[str, str]) -> Event:
     tenant, _, event_id = key["pk"].partition("#")
-    event = events.get_exact(tenant, event_id, key["sk"])
+    event = events.get_exact(TenantId(tenant), event_id, key["sk"])
     if event is None:
         raise BrokenItemError("there is no such event any more")
     return event

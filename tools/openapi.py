@@ -1,0 +1,140 @@
+"""Write layers/core/aetherlink/center/openapi.json from the routes (`make openapi`).
+
+Paths, parameters and bodies come from the handlers; roles from the access table; the errors from the
+contract that every route shares. A contract test compares the file with what this makes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENT = ROOT / "layers" / "core" / "aetherlink" / "center" / "openapi.json"
+HANDLERS = (
+    "functions.center.api",
+    "functions.registry.api",
+    "functions.events.publish",
+    "functions.events.api",
+    "functions.alerts.api",
+)
+# What importing the handlers needs; nothing is called.
+ENVIRONMENT = {
+    "STAGE": "local",
+    "AUTH_MODE": "token",
+    "EVENTS_TABLE": "-",
+    "PROJECTIONS_TABLE": "-",
+    "CONTROL_TABLE": "-",
+    "EVENT_RETENTION_DAYS": "30",
+    "TIMELINE_SHARDS": "1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+
+PROBLEM = {
+    "type": "object",
+    "description": "RFC 9457 problem details",
+    "required": ["type", "title", "status", "detail", "instance", "trace_id"],
+    "properties": {
+        **{name: {"type": "string"} for name in ("type", "title", "detail", "instance", "trace_id")},
+        "status": {"type": "integer"},
+        "errors": {
+            "type": "array",
+            "description": "With 422: each field that is wrong",
+            "items": {
+                "type": "object",
+                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+}
+STATUSES = {
+    "400": "The request makes no sense as it stands",
+    "401": "No valid credentials; WWW-Authenticate says how (x-amzn-Remapped-WWW-Authenticate on AWS)",
+    "403": "The identity may not do this",
+    "404": "No such thing, or not this caller's",
+    "405": "The path does not take this method; Allow lists those it takes",
+    "409": "It is there already, or somebody was faster",
+    "413": "More than the limit, which the detail names",
+    "422": "A field is wrong; errors names each",
+    "429": "Too many requests; Retry-After says when",
+    "500": "Something went wrong on our side",
+    "503": "A part of ours did not answer; Retry-After says when to try again",
+}
+
+
+def make() -> dict[str, Any]:
+    """The whole document."""
+    from aetherlink import __version__  # noqa: PLC0415 - after the path is set
+    from aetherlink.events.model import Envelope  # noqa: PLC0415
+    from aetherlink.kernel.access import ROUTES  # noqa: PLC0415
+
+    paths: dict[str, Any] = {}
+    schemas: dict[str, Any] = {"Problem": PROBLEM}
+    for name in HANDLERS:
+        made = json.loads(importlib.import_module(name).app.get_openapi_json_schema())
+        schemas |= made.get("components", {}).get("schemas", {})
+        for path, operations in made["paths"].items():
+            for method, operation in operations.items():
+                roles = ROUTES[method.upper(), path]
+                paths.setdefault(path, {})[method] = _operation(operation, [str(r) for r in roles])
+    envelope = Envelope.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= envelope.pop("$defs", {})
+    paths["/events/publish"]["post"]["requestBody"] = {
+        "required": True,
+        "content": {"application/json": {"schema": envelope}},
+    }
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "AetherLink",
+            "version": __version__,
+            "description": "An ops control plane that a team owns.",
+        },
+        "servers": [{"url": "/"}],
+        "paths": {path: paths[path] for path in sorted(paths)},
+        "components": {
+            "schemas": {name: schemas[name] for name in sorted(schemas)},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+            },
+        },
+    }
+
+
+def _operation(operation: dict[str, Any], roles: list[str]) -> dict[str, Any]:
+    refusals = {
+        status: {
+            "description": description,
+            "content": {
+                "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+            },
+        }
+        for status, description in STATUSES.items()
+    }
+    answers = {s: a for s, a in operation["responses"].items() if s.startswith("2")}
+    return {
+        **operation,
+        "responses": {**answers, **refusals},
+        "security": [{"bearer": []}, {"key": []}] if roles else [],
+        "x-roles": roles,
+    }
+
+
+def main() -> int:
+    os.environ.update(ENVIRONMENT)
+    sys.path[:0] = [str(ROOT), str(ROOT / "layers" / "core")]
+    text = json.dumps(make(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    DOCUMENT.write_text(text)
+    print(f"wrote {DOCUMENT.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
