@@ -39,7 +39,9 @@ PROBLEM = {
     "description": "RFC 9457 problem details",
     "required": ["type", "title", "status", "detail", "instance", "trace_id"],
     "properties": {
-        **{name: {"type": "string"} for name in ("type", "title", "detail", "instance", "trace_id")},
+        **{
+            name: {"type": "string"} for name in ("type", "title", "detail", "instance", "trace_id")
+        },
         "status": {"type": "integer"},
         "errors": {
             "type": "array",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aetherlink.center import service as center
+from aetherlink.kernel.access import no_such_route
 from aetherlink.platform.http import create_app, serve
 
 app = create_app()
@@ -38,7 +39,7 @@ def openapi() -> dict[str, Any]:
 @app.not_found
 def elsewhere(_error: Exception) -> None:
     event = app.current_event
-    center.no_such_route(event.http_method, event.path)
+    no_such_route(event.http_method, event.path)
 
 
 lambda_handler = serve(app, "command-center")

@@ -9,8 +9,9 @@ from aws_lambda_powertools.event_handler.request import Request
 from pydantic import AfterValidator
 
 from aetherlink.events import schemas
-from aetherlink.events.model import Filters, Page, flat
+from aetherlink.events.model import ROUTE_WORDS, Filters, Page, flat
 from aetherlink.events.service import Reading
+from aetherlink.kernel.access import no_such_route
 from aetherlink.kernel.paging import DEFAULT_LIMIT, MAX_LIMIT
 from aetherlink.kernel.time import parse_instant, to_text, utc_now
 from aetherlink.platform.http import By, create_app, path_text, serve
@@ -67,7 +68,11 @@ def schema(event_type: str, request: Request, by: By) -> dict[str, Any]:
 def event(
     event_id: str, request: Request, by: By, source: Text = None, tenant_id: Text = None
 ) -> dict[str, Any]:
-    found = reading.one(by.reads(tenant_id), path_text(request, "event_id"), source)
+    wanted = path_text(request, "event_id")
+    if wanted in ROUTE_WORDS:
+        # The gateway hands GET /events/publish on as an event called "publish".
+        no_such_route("GET", f"/events/{wanted}")
+    found = reading.one(by.reads(tenant_id), wanted, source)
     return {"status": "ok", "event": flat(found), **flat(found)}
 
 

@@ -16,7 +16,7 @@ import json
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, NewType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NewType
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -36,6 +36,10 @@ MAX_WINDOW_SECONDS = 30 * 86_400
 GROUP_FIELDS = ("source", "event_type", "severity", "tenant_id")
 
 
+# Labels and annotations travel in every alert of the rule, and an event has 256 KB.
+Name = Annotated[str, Field(min_length=1, max_length=64)]
+
+
 class RuleDraft(BaseModel):
     """The body of POST /alerts/rules."""
 
@@ -48,15 +52,17 @@ class RuleDraft(BaseModel):
     source: str | None = Field(default=None, max_length=256)
     severity: Severity | None = None
     enabled: bool = True
-    group_by: list[str] = Field(default=[], max_length=8)
+    group_by: list[Annotated[str, Field(max_length=128)]] = Field(default=[], max_length=8)
     alert_severity: Severity = Severity.CRITICAL
     for_seconds: int = Field(default=0, ge=0, le=86_400)
     keep_firing_for_seconds: int = Field(default=0, ge=0, le=86_400)
     no_data: Literal["ok"] | None = Field(
         default=None, description="A count without data is 0; other policies need absence rules"
     )
-    labels: dict[str, str] = Field(default={}, max_length=32)
-    annotations: dict[str, str] = Field(default={}, max_length=32)
+    labels: dict[Name, Annotated[str, Field(max_length=256)]] = Field(default={}, max_length=32)
+    annotations: dict[Name, Annotated[str, Field(max_length=2048)]] = Field(
+        default={}, max_length=16
+    )
     tenant_id: str | None = None
 
     @field_validator("severity", "alert_severity", mode="before")

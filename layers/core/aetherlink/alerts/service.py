@@ -38,6 +38,8 @@ SOURCE = "aether-command-center"
 # How many hits a judgement by hand counts at most; beyond it "at least that many" is all one learns.
 MAX_COUNTED = 1000
 _ATTEMPTS = 8
+# A transaction takes 25 items on the emulators; one of them is the watch.
+_TRANSITIONS = 20
 _BACK_FILL = 100
 
 
@@ -139,14 +141,21 @@ class Judge:
         self, rule: Rule, group: Group, spans: Sequence[Span], matched: int
     ) -> tuple[Watch, bool]:
         """Advance a watch and store what that makes, however many others do so at the same time."""
-        for _ in range(_ATTEMPTS):
+        is_new, attempts = False, _ATTEMPTS
+        while attempts:
             earlier, now = self._watches.get(rule, group), self._now()
             watch, transitions = advance(rule, earlier, spans, now)
+            is_rest = len(transitions) > _TRANSITIONS
+            if is_rest:
+                # More than one transaction takes: first up to there, then on from there.
+                watch, transitions = advance(rule, earlier, spans, transitions[_TRANSITIONS - 1].at)
             if watch == earlier:
-                return watch, False
+                return watch, is_new
             stored = self._store(rule, earlier, watch, transitions, matched)
-            if stored:
-                return stored, any(t.kind == "raised" for t in transitions)
+            attempts -= 0 if stored else 1
+            is_new = is_new or (stored is not None and any(t.kind == "raised" for t in transitions))
+            if stored and not is_rest:
+                return stored, is_new
         raise UnavailableError(f"Rule {rule.id} is being judged by too many at once; try again")
 
     def sweep(self) -> int:

@@ -18,6 +18,7 @@ from aetherlink.kernel.ids import digest
 from aetherlink.kernel.tenancy import SYSTEM, TenantId
 from aetherlink.kernel.time import from_text, to_text
 from aetherlink.platform.dynamo import ConditionFailedError, Item, Table, transact
+from aetherlink.platform.telemetry import logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 # Hits outlive their window by this much, for records that come late.
 LATENESS = timedelta(hours=1)
-# A transaction takes 25 items on the emulators; one is the watch.
-_EVENTS_PER_TRANSACTION = 20
 
 
 class RuleStore:
@@ -54,12 +53,12 @@ class RuleStore:
         return True
 
     def of(self, owner: TenantId) -> list[Rule]:
-        return [_to_rule(i) for i in self._table.query_all("pk = :pk", pk=f"{owner}#rules")]
+        return _readable(self._table.query_all("pk = :pk", pk=f"{owner}#rules"))
 
     def all(self) -> list[Rule]:
         """Every tenant's rules; a moment behind on AWS (an index)."""
         found = self._table.query_all("kind = :kind", index="by_kind", kind="rule")
-        return [_to_rule(item) for item in found]
+        return _readable(found)
 
 
 class WatchStore:
@@ -102,16 +101,8 @@ class WatchStore:
         current = "attribute_not_exists(pk)" if is_first else "version = :version"
         values = {} if is_first else {"version": earlier.version}
         put = self._table.put_request(_watch_item(rule, watch, due), only_if=current, **values)
-        waiting = list(announcing)
-        while len(waiting) > _EVENTS_PER_TRANSACTION:
-            # Ids are the same for the same change, so writing these again later changes nothing.
-            part, waiting = (
-                waiting[:_EVENTS_PER_TRANSACTION],
-                waiting[_EVENTS_PER_TRANSACTION:],
-            )
-            transact([self._events.put_request(event, self._retention) for event in part])
         try:
-            transact([put, *(self._events.put_request(e, self._retention) for e in waiting)])
+            transact([put, *(self._events.add_request(e, self._retention) for e in announcing)])
         except ConditionFailedError:
             return False
         return True
@@ -168,6 +159,17 @@ def _rule_item(rule: Rule) -> Item:
     }
 
 
+def _readable(items: Iterable[Item]) -> list[Rule]:
+    """The rules in `items`. One that is damaged is reported, and the others count on."""
+    rules = []
+    for item in items:
+        try:
+            rules.append(_to_rule(item))
+        except (KeyError, ValueError) as error:
+            logger.error("damaged rule", rule_id=item.get("sk"), error=type(error).__name__)
+    return rules
+
+
 def _to_rule(item: Item) -> Rule:
     return Rule.model_validate_json(item["rule"])
 
@@ -188,6 +190,9 @@ def _watch_item(rule: Rule, watch: Watch, due: datetime | None) -> Item:
     }
     if due:
         item |= {"kind": "alert-due", "kind_key": f"{to_text(due)}#{key}"}
+    elif watch.settled_until:
+        # Nothing is open, and by then no window can reach back over what was settled.
+        item["expires_at"] = int((watch.settled_until + rule.window + 2 * LATENESS).timestamp())
     return item
 
 

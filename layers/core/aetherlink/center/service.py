@@ -7,8 +7,6 @@ from importlib.resources import files
 from typing import Any
 
 from aetherlink import __version__
-from aetherlink.kernel.access import methods_of
-from aetherlink.kernel.errors import MethodNotAllowedError, NotFoundError
 
 SERVICE = "AetherLink Command Center"
 
@@ -35,13 +33,3 @@ def openapi() -> dict[str, Any]:
     text = (files("aetherlink.center") / "openapi.json").read_text(encoding="utf-8")
     document: dict[str, Any] = json.loads(text)
     return document
-
-
-def no_such_route(method: str, path: str) -> None:
-    """Raises the error for a request that no route takes: 405 for a known path, else 404."""
-    allowed = methods_of(path)
-    if allowed:
-        raise MethodNotAllowedError(
-            f"{path} does not take {method}; it takes {', '.join(allowed)}", allowed
-        )
-    raise NotFoundError(f"There is no {path}; GET /openapi.json lists every path")

@@ -8,7 +8,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+)
 
 from aetherlink.kernel.errors import Flaw, TooLargeError, UnprocessableError
 from aetherlink.kernel.ids import digest
@@ -271,6 +278,11 @@ class Published(BaseModel):
     received_at: str
     duplicate: bool
     expired: bool | None = None
+
+    @model_serializer(mode="wrap")
+    def _only_if_expired(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        shown: dict[str, Any] = handler(self)
+        return {name: value for name, value in shown.items() if value is not None}
 
 
 class Page(BaseModel):

@@ -33,8 +33,8 @@ from aetherlink.kernel.time import from_text, to_text
 from aetherlink.platform.dynamo import ConditionFailedError, Item, Table
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
     from collections.abc import Iterable
+    from datetime import datetime, timedelta
 
 # Above any position: positions start with a digit.
 TOP = "~"

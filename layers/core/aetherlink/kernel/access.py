@@ -6,8 +6,9 @@ the template. Paths are API Gateway's resource templates.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NoReturn
 
+from aetherlink.kernel.errors import MethodNotAllowedError, NotFoundError
 from aetherlink.kernel.tenancy import Role
 
 Roles = tuple[Role, ...]
@@ -54,6 +55,16 @@ def methods_of(path: str) -> tuple[str, ...]:
         return ()
     best = min(fits, key=lambda template: template.count("{"))
     return tuple(sorted(fits[best]))
+
+
+def no_such_route(method: str, path: str) -> NoReturn:
+    """Raises the error for a request that no route takes: 405 for a known path, else 404."""
+    allowed = methods_of(path)
+    if allowed and method not in allowed:
+        raise MethodNotAllowedError(
+            f"{path} does not take {method}; it takes {', '.join(allowed)}", allowed
+        )
+    raise NotFoundError(f"There is no {path}; GET /openapi.json lists every path")
 
 
 def _fits(template: list[str], path: list[str]) -> bool:

@@ -19,9 +19,8 @@ from aetherlink.notify.model import (
 )
 
 if TYPE_CHECKING:
-    from datetime import timedelta
     from collections.abc import Callable, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
 SOURCE = "aether-command-center"
 

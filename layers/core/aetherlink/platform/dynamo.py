@@ -14,7 +14,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
-from aetherlink.kernel.errors import ControlPlaneError
+from aetherlink.kernel.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 Item = dict[str, Any]
 
 
-class StorageError(ControlPlaneError):
-    """The database did not answer, or not in time. Trying again may help."""
-
-    title = "Storage unavailable"
+class StorageError(UnavailableError):
+    """AWS did not answer, or not in time. Trying again may help."""
 
 
 class ConditionFailedError(Exception):
@@ -46,6 +44,11 @@ def client() -> DynamoDBClient:
     )
     return boto3.client("dynamodb", config=settings)
 
+
+_OUR_MISTAKES = frozenset(
+    {"ValidationException", "ValidationError", "InvalidParameter", "InvalidParameterValue",
+     "InvalidParameterException", "InvalidMessageContents"}
+)  # fmt: skip
 
 _serializer = TypeSerializer()
 _deserializer = TypeDeserializer()
@@ -212,9 +215,20 @@ def call(request: Callable[[], Any]) -> Any:
             cast("Item", error.response)
         ):
             raise ConditionFailedError(None) from error
+        if _is_ours(cast("Item", error.response)):
+            # Trying again sends the same mistake: a bug, which an API answers 500 and the relay
+            # sets aside with its record.
+            raise
         raise StorageError("The database refused the request; try again") from error
     except BotoCoreError as error:
         raise StorageError("The database could not be reached; try again") from error
+
+
+def _is_ours(response: Item) -> bool:
+    """The request itself was wrong (too large, malformed), whenever it is sent."""
+    reasons = response.get("CancellationReasons") or []
+    codes = {response.get("Error", {}).get("Code"), *(reason.get("Code") for reason in reasons)}
+    return not codes.isdisjoint(_OUR_MISTAKES)
 
 
 def _condition_failed(response: Item) -> bool:

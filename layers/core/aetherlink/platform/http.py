@@ -34,7 +34,6 @@ from aetherlink.kernel.errors import (
 from aetherlink.kernel.tenancy import Caller
 from aetherlink.kernel.time import to_text, utc_now
 from aetherlink.platform.config import config
-from aetherlink.platform.dynamo import StorageError
 from aetherlink.platform.identity import CHALLENGE, authorise, identify
 from aetherlink.platform.telemetry import logger
 
@@ -53,7 +52,6 @@ STATUS_BY_ERROR: dict[type[ControlPlaneError], int] = {
     TooLargeError: 413,
     UnprocessableError: 422,
     UnavailableError: 503,
-    StorageError: 503,
 }
 
 Proxy = dict[str, Any]

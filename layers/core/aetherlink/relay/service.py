@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from aetherlink.events.model import RULE_EVENTS, Event, flat
-from aetherlink.kernel.errors import ControlPlaneError
+from aetherlink.kernel.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import timedelta
+
+
+# What mends itself: then the whole batch comes again. Anything else is one record's own trouble.
+TRY_AGAIN = (UnavailableError,)
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Relay:
                 failed.append(self._set_aside(record, error))
         try:
             self._process([event for _, event in readable])
-        except ControlPlaneError:
+        except TRY_AGAIN:
             raise
         except Exception:  # noqa: BLE001 - one of them is bad; find it, and save the others
             failed += [bad for bad in map(self._one, readable) if bad]
@@ -84,7 +88,7 @@ class Relay:
         record, event = pair
         try:
             self._process([event])
-        except ControlPlaneError:
+        except TRY_AGAIN:
             raise
         except Exception as error:  # noqa: BLE001 - recorded, and the shard goes on
             return self._set_aside(record, error)
@@ -93,11 +97,11 @@ class Relay:
     def _process(self, events: Sequence[Event]) -> None:
         if not events:
             return
-        self._overview.add(events, self._retention)
-        # Announcing first: an alert that is out already does not wait for this batch's counting.
+        # First, so that an alert which is raised already waits for none of this batch's counting.
         for event in events:
             if event.event_type in RULE_EVENTS:
                 self._announce(event)
+        self._overview.add(events, self._retention)
         self._judge.observe(events)
 
     def _announce(self, event: Event) -> None:
