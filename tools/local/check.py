@@ -28,7 +28,7 @@ Physical = dict[str, str]
 def routes(physical: Physical) -> Iterator[str]:
     gateway = boto3.client("apigateway")
     pages = gateway.get_paginator("get_resources").paginate(
-        restApiId=physical["Api"], embed=["methods"], limit=500
+        restApiId=physical["Api"], embed=["methods"], PaginationConfig={"PageSize": 500}
     )
     found: dict[tuple[str, str], Any] = {}
     for page in pages:
@@ -51,10 +51,11 @@ def functions(physical: Physical) -> Iterator[str]:
     client = boto3.client("lambda")
     for name, _ in template.of_type("AWS::Serverless::Function"):
         try:
-            state = client.get_function_configuration(FunctionName=physical[name]).get("State")
+            found = client.get_function_configuration(FunctionName=physical[name])
+            state = str(found.get("State") or "Active")
         except (ClientError, KeyError):
             state = "missing"
-        if state not in ("Active", None):
+        if state != "Active":
             yield f"function: {name} ({state})"
 
 

@@ -70,7 +70,10 @@ def test_a_threshold_of_one_holds_for_a_window_after_each_hit() -> None:
 
 
 def test_one_episode_is_raised_once_and_resolved_once() -> None:
-    assert told(a_rule(), [0, 10, 20, 21, 22, 23], now=300) == [("raised", at(20)), ("resolved", at(81))]
+    assert told(a_rule(), [0, 10, 20, 21, 22, 23], now=300) == [
+        ("raised", at(20)),
+        ("resolved", at(81)),
+    ]
 
 
 def test_a_short_window_that_began_and_ended_since_the_last_look_is_not_lost() -> None:
@@ -130,7 +133,9 @@ rules = st.builds(
 
 
 @given(hits, rules)
-def test_holding_is_what_the_definition_says_at_every_instant(seconds: list[int], rule: Rule) -> None:
+def test_holding_is_what_the_definition_says_at_every_instant(
+    seconds: list[int], rule: Rule
+) -> None:
     spans = spans_of(rule, [float(s) for s in seconds])
     window = rule.window_seconds
 
@@ -151,7 +156,9 @@ def test_looking_often_or_seldom_makes_the_same_transitions(
     for look in [*sorted(looks), 600]:
         known = [at(s) for s in seconds if s <= look]
         random.shuffle(known)
-        spans = holding([*known, *known[:3]] if rule.threshold == 1 else known, rule.threshold, rule.window)
+        spans = holding(
+            [*known, *known[:3]] if rule.threshold == 1 else known, rule.threshold, rule.window
+        )
         for _ in range(2):
             watch, made = advance(rule, watch, spans, at(look))
             told_so_far += [(t.kind, t.at) for t in made]
@@ -166,7 +173,10 @@ def test_raised_and_resolved_alternate_however_late_records_come(
     watch, kinds, known = Watch(group={}), [], 0
     for look in [*looks, 2000]:
         known += 5
-        spans = spans_of(rule, [float(s) for s in seconds[:known]] if look != 2000 else [float(s) for s in seconds])
+        spans = spans_of(
+            rule,
+            [float(s) for s in seconds[:known]] if look != 2000 else [float(s) for s in seconds],
+        )
         watch, made = advance(rule, watch, spans, at(max(look, 0)))
         kinds += [t.kind for t in made]
 

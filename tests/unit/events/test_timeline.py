@@ -54,7 +54,9 @@ def test_pages_together_are_everything_newest_first_and_once(
 
 
 @given(strands, st.integers(1, 20))
-def test_a_filter_hides_the_rest_and_nothing_more(given_strands: list[list[int]], limit: int) -> None:
+def test_a_filter_hides_the_rest_and_nothing_more(
+    given_strands: list[list[int]], limit: int
+) -> None:
     expected = sorted({n for s in given_strands for n in s if n % 7 == 0}, reverse=True)
 
     assert collect(given_strands, Filters(event_type="wanted"), limit, 10) == expected

@@ -63,7 +63,9 @@ def test_a_bound_id_leads_back_to_its_tenant_alone() -> None:
     assert tenant_of(new_tenant_bound(ACME)) == "acme"
 
 
-@pytest.mark.parametrize("junk", ["", "x", "!!!", "YWNtZQ", "YWNtZS8", "L3Rva2Vu", "YSBiL3Rva2Vu", "é"])
+@pytest.mark.parametrize(
+    "junk", ["", "x", "!!!", "YWNtZQ", "YWNtZS8", "L3Rva2Vu", "YSBiL3Rva2Vu", "é"]
+)
 def test_what_is_no_bound_id_belongs_to_nobody(junk: str) -> None:
     assert tenant_of(junk) is None
 
@@ -83,11 +85,15 @@ def test_a_cursor_comes_back_for_the_same_question(position: str, question: list
 def test_a_cursor_for_another_question_or_changed_is_refused() -> None:
     cursor = encode_cursor("here", "acme", "error")
 
-    for wrong in (lambda: decode_cursor(cursor, "globex", "error"), lambda: decode_cursor(cursor, "acme"),
-                  lambda: decode_cursor(cursor[:-2] + "AA", "acme", "error"),
-                  lambda: decode_cursor("junk", "acme"), lambda: decode_cursor("W10", "acme")):  # fmt: skip
+    for wrong, question in (
+        (cursor, ["globex", "error"]),
+        (cursor, ["acme"]),
+        (cursor[:-2] + "AA", ["acme", "error"]),
+        ("junk", ["acme"]),
+        ("W10", ["acme"]),
+    ):
         with pytest.raises(InvalidError, match="belongs to another question"):
-            wrong()
+            decode_cursor(wrong, *question)
 
 
 def caller(*roles: Role, tenant: str | None = "acme", cross: bool = False) -> Caller:
@@ -108,7 +114,11 @@ def test_a_tenant_is_named_only_by_who_may() -> None:
 def test_an_identity_for_every_tenant_sees_all_and_writes_to_default() -> None:
     operator = caller(Role.OPERATOR, tenant=None, cross=True)
 
-    assert (operator.reads(), operator.home, operator.reads("globex")) == (None, "default", "globex")
+    assert (operator.reads(), operator.home, operator.reads("globex")) == (
+        None,
+        "default",
+        "globex",
+    )
 
 
 def test_only_a_cross_tenant_admin_writes_to_system() -> None:
@@ -121,6 +131,5 @@ def test_only_a_cross_tenant_admin_writes_to_system() -> None:
 def test_methods_of_a_path() -> None:
     assert methods_of("/events/recent") == ("GET",)
     assert methods_of("/alerts/rules/abc") == ("DELETE", "GET")
-    assert methods_of("/alerts/rules/") == ()
     assert methods_of("/") == ("GET",)
     assert methods_of("/nope") == ()

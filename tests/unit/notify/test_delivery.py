@@ -79,7 +79,9 @@ class World:
     def open(self, delivery: Delivery) -> Delivery:
         return self.kept.setdefault(delivery.id, replace(delivery, version=1))
 
-    def save(self, earlier: Delivery, changed: Delivery, announcing: Event | None = None) -> Delivery | None:
+    def save(
+        self, earlier: Delivery, changed: Delivery, announcing: Event | None = None
+    ) -> Delivery | None:
         if self.kept[earlier.id].version != earlier.version:
             return None
         self.kept[earlier.id] = replace(changed, version=earlier.version + 1)
@@ -115,7 +117,7 @@ def test_a_failure_is_tried_again_with_the_same_id_after_the_scheduled_wait() ->
     world = World(Outcome(ms=1, status=500, error="answered 500"))
 
     assert world.run({"event": an_alert()}) == [State.PENDING]
-    (again, delay), = world.queue
+    ((again, delay),) = world.queue
     assert delay == 5
     world.now += timedelta(seconds=5)
     assert world.run(again) == [State.DELIVERED]
