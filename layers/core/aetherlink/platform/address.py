@@ -9,36 +9,53 @@ the operator means to reach.
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # Refused on top of what the standard library calls not global: its answer differs between versions
-# for some, and others (6to4 relays, NAT64) are global and lead elsewhere.
+# for some, and others (6to4 relays, Azure's platform address) are global and lead elsewhere.
 _REFUSED: tuple[Network, ...] = tuple(
     ipaddress.ip_network(text)
     for text in (
-        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
-        "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16",
-        "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
-        "::/128", "::1/128", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32",
-        "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "168.63.129.16/32",
+        "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24",
+        "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4",
+        "240.0.0.0/4", "2001::/23", "2001:db8::/32", "3fff::/20",
     )
 )  # fmt: skip
 
+# Where clouds keep credentials, and local NAT64, which hides an IPv4 address at a place that only
+# the network's owner knows. Neither a listed name nor a wider listed network opens these.
+_SEALED: tuple[Network, ...] = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "100.100.100.200/32", "168.63.129.16/32", "169.254.0.0/16", "192.0.0.192/32",
+        "64:ff9b:1::/48", "fd00:ec2::/32", "fd20:ce::254/128", "fe80::/10",
+    )
+)  # fmt: skip
+
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
+_TRANSLATED = ipaddress.IPv6Network("::ffff:0:0:0/96")
 _ISATAP_MARKS = (0x00005EFE, 0x02005EFE)
 _LOW_32_BITS = 0xFFFFFFFF
+
+_MAX_NAME = 253
+# A host that a C resolver might read as a number: 2130706433, 0x7f.1, 0177.0.0.1, 127.1.
+_NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*", re.IGNORECASE)
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class AllowList:
     """Networks and host names that may be reached although they are not public.
 
-    A name on the list may resolve to any address except link-local ones, where cloud metadata is;
-    those take a network of their own.
+    Cloud metadata is opened by an entry within its own range alone (169.254.169.254/32), never by a
+    name or by a network that happens to contain it (0.0.0.0/0, fc00::/7).
     """
 
     networks: tuple[Network, ...] = ()
@@ -46,37 +63,62 @@ class AllowList:
 
 
 def parse_allow_list(text: str) -> AllowList:
-    """`10.2.0.0/16,::1/128,vault.internal`: networks, addresses and host names."""
+    """`10.2.0.0/16,::1/128,vault.internal`: networks, addresses and host names. Raises ValueError."""
     networks: list[Network] = []
     names: set[str] = set()
     for part in filter(None, (part.strip() for part in text.split(","))):
+        name = part.lower().removesuffix(".")
+        if is_host_name(name):
+            names.add(name)
+            continue
         try:
+            # A zone would be ignored in the comparison, and so open more than was written.
+            if "%" in part:
+                raise ValueError(part)
             networks.append(ipaddress.ip_network(part))
         except ValueError as error:
-            if "/" in part or ":" in part or part.replace(".", "").isdigit():
-                raise ValueError(
-                    f"'{part}' is neither a network such as 10.2.0.0/16 nor a host name"
-                ) from error
-            names.add(part.lower().rstrip("."))
+            raise ValueError(
+                f"'{part}' is neither a network such as 10.2.0.0/16 (no bits set after the prefix) "
+                "nor a host name such as vault.internal (no wildcard, no port)"
+            ) from error
     return AllowList(tuple(networks), frozenset(names))
+
+
+def is_host_name(text: str) -> bool:
+    """Whether every resolver reads `text` as a name and none as a number. Without trailing dot."""
+    return (
+        len(text) <= _MAX_NAME
+        and not _NUMERIC.fullmatch(text)
+        and all(_LABEL.fullmatch(label) for label in text.split("."))
+    )
 
 
 def is_admitted(address: Address, name: str, allow: AllowList) -> bool:
     """Whether a call to host `name` may connect to `address`."""
-    faces = _faces(address)
-    if all(_is_listed(face, allow.networks) for face in faces):
-        return True
-    if name in allow.names:
-        return not any(face.is_link_local for face in faces)
-    return all(_is_public(face) or _is_listed(face, allow.networks) for face in faces)
+    return all(_is_open(face, name, allow) for face in _faces(address))
+
+
+def _is_open(face: Address, name: str, allow: AllowList) -> bool:
+    listed = [network for network in allow.networks if _is_in(face, network)]
+    seals = [network for network in _SEALED if _is_in(face, network)]
+    if seals:
+        return any(_is_within(entry, seal) for entry in listed for seal in seals)
+    return bool(listed) or name in allow.names or _is_public(face)
 
 
 def _is_public(address: Address) -> bool:
-    return address.is_global and not _is_listed(address, _REFUSED)
+    # Outside 2000::/3 nothing is assigned to the public internet, whatever the library says of it.
+    if address.version == 6 and not (address in _GLOBAL_UNICAST or address in _NAT64):  # noqa: PLR2004
+        return False
+    return address.is_global and not any(_is_in(address, network) for network in _REFUSED)
 
 
-def _is_listed(address: Address, networks: tuple[Network, ...]) -> bool:
-    return any(address.version == net.version and address in net for net in networks)
+def _is_in(address: Address, network: Network) -> bool:
+    return address.version == network.version and address in network
+
+
+def _is_within(inner: Network, outer: Network) -> bool:
+    return inner.prefixlen >= outer.prefixlen and _is_in(inner.network_address, outer)
 
 
 def _faces(address: Address) -> list[Address]:
@@ -97,6 +139,7 @@ def _faces(address: Address) -> list[Address]:
     low = int(address) & _LOW_32_BITS
     mark = (int(address) >> 32) & _LOW_32_BITS
     is_compatible = address in _COMPATIBLE and low > 1
-    if address in _NAT64 or is_compatible or mark in _ISATAP_MARKS:
+    is_wrapped = address in _NAT64 or address in _TRANSLATED or is_compatible
+    if is_wrapped or mark in _ISATAP_MARKS:
         faces.append(ipaddress.IPv4Address(low))
     return faces

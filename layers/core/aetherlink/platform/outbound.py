@@ -27,16 +27,19 @@ import httpcore
 
 from aetherlink import __version__
 from aetherlink.kernel.errors import ControlPlaneError
-from aetherlink.platform.address import Address, AllowList, is_admitted, parse_allow_list
+from aetherlink.platform.address import (
+    Address,
+    AllowList,
+    is_admitted,
+    is_host_name,
+    parse_allow_list,
+)
 
 __all__ = ["AllowList", "Answer", "Kind", "Outbound", "OutboundError", "parse_allow_list"]
 
 MAX_URL = 2048
 MAX_ANSWER_BYTES = 64 * 1024
-# A host that a C resolver might read as a number: 2130706433, 0x7f.1, 0177.0.0.1, 127.1.
-_NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*\.?", re.IGNORECASE)
 _BRACKETED = re.compile(r"\[[^\[\]]+\](:[0-9]+)?")
-_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
 
 Resolve = Callable[[str, int], list[str]]
 
@@ -112,29 +115,25 @@ def check_url(url: str) -> Target:
     host = (parts.hostname or "").lower().removesuffix(".")
     if port == 0 or not host:
         raise _refused("a URL needs a host, and a port from 1 to 65535 where it names one")
-    _check_host(host)
+    _check_host(host, is_bracketed="[" in parts.netloc)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Target(parts.scheme, host, port or (443 if parts.scheme == "https" else 80), path)
 
 
-def _check_host(host: str) -> None:
-    if ":" in host:
-        try:
+def _check_host(host: str, *, is_bracketed: bool) -> None:
+    try:
+        if is_bracketed:
             # A zone (fe80::1%eth0) picks an interface of this machine; no one else may.
             if "%" in host:
                 raise ValueError(host)
             ipaddress.IPv6Address(host)
-        except ValueError as error:
-            raise _refused("the host is no IPv6 address") from error
-    elif _NUMERIC.fullmatch(host):
-        try:
+        elif not is_host_name(host):
             ipaddress.IPv4Address(host)
-        except ValueError as error:
-            raise _refused(
-                "a numeric host must be four decimal numbers without leading zeros"
-            ) from error
-    elif not all(_LABEL.fullmatch(label) for label in host.split(".")):
-        raise _refused("the host is no valid name")
+    except ValueError as error:
+        raise _refused(
+            "the host must be a name, four decimal numbers without leading zeros, or an IPv6 "
+            "address in brackets without a zone"
+        ) from error
 
 
 class Outbound:
@@ -219,6 +218,8 @@ def _failure(error: Exception, target: Target) -> OutboundError:
         if isinstance(cause, ssl.SSLError):
             return OutboundError(f"{_named(target)} failed the TLS check", Kind.TLS)
         cause = cause.__cause__ or cause.__context__
+    if isinstance(error, httpcore.LocalProtocolError):
+        return OutboundError("the request has a header or method that HTTP bars", Kind.PROTOCOL)
     if isinstance(error, httpcore.ConnectError):
         return OutboundError(f"{_named(target)} refused the connection", Kind.CONNECT)
     if isinstance(error, httpcore.NetworkError):
@@ -242,9 +243,21 @@ def _resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
+class _Tls(ssl.SSLContext):
+    """Verifies chain and host name, which is what PROTOCOL_TLS_CLIENT means."""
+
+    def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
+        """Nothing: the engine would set them for each connection, while other threads connect."""
+
+
 @cache
 def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=certifi.where())
+    context = _Tls(ssl.PROTOCOL_TLS_CLIENT)
+    # What ssl.create_default_context adds from Python 3.13 on; here on every version.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
+    context.load_verify_locations(certifi.where())
+    ssl.SSLContext.set_alpn_protocols(context, ["http/1.1"])
+    return context
 
 
 class _Network(httpcore.NetworkBackend):
@@ -284,7 +297,18 @@ class _Stream(httpcore.NetworkStream):
         return self._real.read(max_bytes, _left(self._deadline, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._real.write(buffer, _left(self._deadline, httpcore.WriteTimeout))
+        # Not the engine's own write: that gives each partial send the whole wait again, so a server
+        # that reads slowly would outlive the deadline.
+        connection: socket.socket = self._real.get_extra_info("socket")
+        rest = memoryview(buffer)
+        try:
+            while rest:
+                connection.settimeout(_left(self._deadline, httpcore.WriteTimeout))
+                rest = rest[connection.send(rest) :]
+        except TimeoutError as error:
+            raise httpcore.WriteTimeout("the deadline has passed") from error
+        except OSError as error:
+            raise httpcore.WriteError("the connection broke") from error
 
     def close(self) -> None:
         self._real.close()
@@ -296,7 +320,9 @@ class _Stream(httpcore.NetworkStream):
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
         left = _left(self._deadline, httpcore.ConnectTimeout)
-        return _Stream(self._real.start_tls(ssl_context, server_hostname, left), self._deadline)
+        # A certificate names an IPv6 address without the brackets that it has in a URL.
+        name = server_hostname.strip("[]") if server_hostname else None
+        return _Stream(self._real.start_tls(ssl_context, name, left), self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
         return self._real.get_extra_info(info)
