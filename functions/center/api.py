@@ -17,12 +17,12 @@ def index() -> dict[str, Any]:
 
 
 @app.get("/ping", summary="Whether the API answers")
-def ping() -> dict[str, str]:
-    return center.ping()
+def ping() -> dict[str, Any]:
+    return center.ping_with_providers()
 
 
 @app.get("/ops/ping", summary="Whether the command center answers")
-def ops_ping() -> dict[str, str]:
+def ops_ping() -> dict[str, Any]:
     return center.ping()
 
 

@@ -538,7 +538,8 @@ def test_a_connection_that_is_reset_can_be_tried_again() -> None:
         # Linger for no time: close() then sends RST instead of FIN.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
-    assert failing(reset).kind is Kind.CONNECT
+    # Which of the two depends on whether the reset overtakes the rest of the request.
+    assert failing(reset).kind in (Kind.CONNECT, Kind.PROTOCOL)
 
 
 def test_a_server_that_hangs_up_without_an_answer_can_be_tried_again() -> None:

@@ -20,8 +20,13 @@ def index() -> dict[str, Any]:
     return {"service": SERVICE, "version": __version__, "endpoints": endpoints}
 
 
-def ping() -> dict[str, str]:
+def ping() -> dict[str, Any]:
     return {"status": "ok", "service": SERVICE, "version": __version__}
+
+
+def ping_with_providers() -> dict[str, Any]:
+    """With the AI providers in their order; this release has no AI part, hence none."""
+    return {**ping(), "providers": []}
 
 
 def ui_health() -> dict[str, str]:

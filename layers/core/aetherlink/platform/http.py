@@ -59,7 +59,7 @@ Proxy = dict[str, Any]
 
 def create_app() -> APIGatewayRestResolver:
     app = APIGatewayRestResolver(
-        enable_validation=True, json_body_deserializer=parse_json, serializer=to_json
+        enable_validation=True, json_body_deserializer=parse_object, serializer=to_json
     )
     app.exception_handler(RequestValidationError)(_refuse_fields)
     app.exception_handler(RequestUnsupportedContentType)(_refuse_fields)
@@ -121,6 +121,17 @@ def parse_json(text: str) -> Any:
         ) from error
     except (ValueError, RecursionError) as error:
         raise UnprocessableError((Flaw("", f"is not valid JSON: {str(error)[:120]}"),)) from error
+    if isinstance(parsed, list):
+        # No route takes one, and Powertools would take its first element and drop the others.
+        raise UnprocessableError((Flaw("", "must be a JSON object, got an array"),))
+    return parsed
+
+
+def parse_object(text: str) -> dict[str, Any]:
+    """A request body: a JSON object. (Powertools would take the first element of an array.)"""
+    parsed = parse_json(text)
+    if not isinstance(parsed, dict):
+        raise UnprocessableError((Flaw("", "must be a JSON object"),))
     return parsed
 
 
@@ -164,6 +175,8 @@ def _normalised(event: Proxy) -> Proxy:
     """
     given = event.get("headers") or {}
     headers = {str(name).lower(): str(value) for name, value in given.items() if value is not None}
+    # Every body is JSON, whatever the client calls it: `curl -d` calls it a form.
+    headers["content-type"] = "application/json"
     resource = event.get("resource") or event["path"]
     path = resource
     for name, value in (event.get("pathParameters") or {}).items():
