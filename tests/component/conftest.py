@@ -6,6 +6,7 @@ import importlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def _argument(loader: yaml.Loader, node: yaml.Node) -> Any:
     return loader.construct_mapping(node, deep=True)
 
 
+@cache
 def template() -> dict[str, Any]:
     loaded: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), Loader=_Template)
     return loaded
@@ -75,6 +77,7 @@ class Stack:
         raw: str | None = None,
         query: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
+        is_base64: bool = False,
     ) -> Answer:
         given = dict(headers or {})
         if roles is not None:
@@ -98,9 +101,9 @@ class Stack:
                 "identity": {"sourceIp": "203.0.113.7"},
             },
             "body": raw if raw is not None else (json.dumps(body) if body is not None else None),
-            "isBase64Encoded": False,
+            "isBase64Encoded": is_base64,
         }
-        answer = self.handler(method, resource)(event, _Context())
+        answer = self.handler(method, resource)(event, Context())
         headers_out = {n: ", ".join(v) for n, v in (answer.get("multiValueHeaders") or {}).items()}
         text = answer.get("body")
         return Answer(answer["statusCode"], headers_out, json.loads(text) if text else None)
@@ -145,7 +148,7 @@ class Stack:
         """Deliver stream records until there are none: alerts make records of their own."""
         handler = importlib.import_module("functions.events.relay").lambda_handler
         while records := self.records():
-            handler({"Records": records}, _Context())
+            handler({"Records": records}, Context())
 
     def queue(self, name: str) -> list[dict[str, Any]]:
         """Messages that wait, parsed; they are gone afterwards."""
@@ -171,7 +174,7 @@ class Stack:
         return events
 
 
-class _Context:
+class Context:
     function_name = "test"
     memory_limit_in_mb = 512
     invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:test"

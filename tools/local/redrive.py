@@ -12,28 +12,31 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 
 from tools.local.place import STACK
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+# Long enough to deal with a full queue; until then nobody else receives what we have in hand.
+HELD_SECONDS = 900
 
 
-def received(queue_url: str) -> Iterator[dict[str, Any]]:
-    """Each message of a queue once; the caller deletes what it has dealt with."""
-    sqs, seen = boto3.client("sqs"), set[str]()
+def received(queue_url: str) -> list[dict[str, Any]]:
+    """What a queue holds now; the caller deletes what it has dealt with.
+
+    All of it before any is dealt with: what fails again comes back to the queue as a new message, and
+    must wait for the next redrive.
+    """
+    sqs, found = boto3.client("sqs"), dict[str, dict[str, Any]]()
     while messages := sqs.receive_message(
-        QueueUrl=queue_url, MaxNumberOfMessages=10, VisibilityTimeout=60, WaitTimeSeconds=1
+        QueueUrl=queue_url,
+        MaxNumberOfMessages=10,
+        VisibilityTimeout=HELD_SECONDS,
+        WaitTimeSeconds=1,
     ).get("Messages"):
-        fresh = [m for m in messages if m["MessageId"] not in seen]
-        if not fresh:
-            return
-        for message in fresh:
-            seen.add(message["MessageId"])
-            yield dict(message)
+        found.update((message["MessageId"], dict(message)) for message in messages)
+    return list(found.values())
 
 
 def deliveries(outputs: dict[str, str]) -> int:
@@ -47,22 +50,36 @@ def deliveries(outputs: dict[str, str]) -> int:
 
 
 def records(outputs: dict[str, str], relay: str) -> tuple[int, int]:
-    """How many event records went through the relay, and how many were set aside once more."""
+    """How many event records went through the relay, and how many did not."""
     sqs, done, failed = boto3.client("sqs"), 0, 0
-    for message in received(outputs["RelayAsideUrl"]):
-        keys = _keys(json.loads(message["Body"]))
+    aside = outputs["RelayAsideUrl"]
+    for message in received(aside):
+        # One that was removed meanwhile needs nothing more.
+        keys = [k for k in _keys(json.loads(message["Body"])) if _is_there(outputs, k)]
         payload = json.dumps({"redrive": keys}).encode()
         answer = boto3.client("lambda").invoke(FunctionName=relay, Payload=payload)
         result = json.loads(answer["Payload"].read())
         if answer.get("FunctionError"):
             print(f"The relay failed on {keys}: {result}; the message stays where it is")
+            sqs.change_message_visibility(
+                QueueUrl=aside, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
+            )
+            failed += len(keys)
             continue
-        sqs.delete_message(
-            QueueUrl=outputs["RelayAsideUrl"], ReceiptHandle=message["ReceiptHandle"]
-        )
+        sqs.delete_message(QueueUrl=aside, ReceiptHandle=message["ReceiptHandle"])
         done += result["redriven"]
         failed += len(result["failed"])
     return done, failed
+
+
+def _is_there(outputs: dict[str, str], key: dict[str, str]) -> bool:
+    found = boto3.client("dynamodb").get_item(
+        TableName=outputs["EventsTableName"],
+        Key={name: {"S": value} for name, value in key.items()},
+        ProjectionExpression="pk",
+        ConsistentRead=True,
+    )
+    return "Item" in found
 
 
 def _keys(body: dict[str, Any]) -> list[dict[str, str]]:
