@@ -61,7 +61,7 @@ def list_schemas(by: By) -> dict[str, Any]:
 @app.get("/events/schema/<event_type>", summary="One event type")
 def schema(event_type: str, request: Request, by: By) -> dict[str, Any]:
     registered = schemas.look_up(path_text(request, "event_type"))
-    return {"status": "ok", "event_type": registered.event_type, "schema": _shown(registered)}
+    return {"status": "ok", **_shown(registered)}
 
 
 @app.get("/events/<event_id>", summary="One event")

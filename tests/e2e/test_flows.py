@@ -174,12 +174,7 @@ class TestRefusals:
             ("GET", "/events/publish", "POST"),
             ("PUT", "/alerts/rules", "GET, POST"),
             ("PATCH", "/events/recent", "GET"),
-            pytest.param(
-                "POST",
-                "/",
-                "GET",
-                marks=pytest.mark.xfail(strict=True, reason="403: _admit does not know POST /"),
-            ),
+            ("POST", "/", "GET"),
             ("PUT", "/alerts/rules/x", "DELETE, GET"),
         ],
     )

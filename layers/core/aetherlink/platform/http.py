@@ -121,17 +121,15 @@ def parse_json(text: str) -> Any:
         ) from error
     except (ValueError, RecursionError) as error:
         raise UnprocessableError((Flaw("", f"is not valid JSON: {str(error)[:120]}"),)) from error
-    if isinstance(parsed, list):
-        # No route takes one, and Powertools would take its first element and drop the others.
-        raise UnprocessableError((Flaw("", "must be a JSON object, got an array"),))
     return parsed
 
 
 def parse_object(text: str) -> dict[str, Any]:
-    """A request body: a JSON object. (Powertools would take the first element of an array.)"""
+    """A request body. (Of an array Powertools would take the first element and drop the others.)"""
     parsed = parse_json(text)
     if not isinstance(parsed, dict):
-        raise UnprocessableError((Flaw("", "must be a JSON object"),))
+        kind = "an array" if isinstance(parsed, list) else f"{text.strip()[:20]}"
+        raise UnprocessableError((Flaw("", f"must be a JSON object, got {kind}"),))
     return parsed
 
 
@@ -189,7 +187,9 @@ def _admit(event: Proxy) -> Caller | None:
     """The caller, if the route takes one and lets it in; the body is text of at most 4 MB after this."""
     required = ROUTES.get((event["httpMethod"], event["resource"]))
     caller = None
-    if required is None and "+}" not in event["resource"]:
+    # What the fallback answers (404, 405) needs no permission; any other route needs its row.
+    is_fallback = "+}" in event["resource"] or event["resource"] == "/"
+    if required is None and not is_fallback:
         raise ForbiddenError("This route is not in the access table; nobody may use it")
     if required:
         caller = identify(
