@@ -4,16 +4,22 @@ local = @$(PYTHON) -m tools.local
 dev = .local/venvs/dev/bin
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: help up down verify redrive demo test unit e2e check format lock openapi clean
+.PHONY: help up down status logs verify redrive demo test unit e2e check format lock openapi build clean
 
 help: ## these lines
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
 
 up: ## start the local cloud, deploy, check, print the URLs   [CLOUD= ENDPOINT= PORT= AUTH= ALERT_WEBHOOKS=]
 	$(local) up
 
 down: ## stop what `make up` started; its state is kept
 	$(local) down
+
+status: ## what runs, and where
+	$(local) status
+
+logs: ## follow the local cloud's log, functions included
+	$(local) logs
 
 verify: ## check the deployed stack against the template
 	$(local) verify
@@ -23,9 +29,6 @@ redrive: ## send what ended in a dead-letter queue again
 
 demo: up ## a flaky service, its events, the alert at a webhook, with real times
 	@$(PYTHON) -m tools.demo
-
-$(dev)/installed: requirements/dev.txt
-	$(local) dev
 
 unit: ## unit, component and contract tests alone
 	$(local) dev
@@ -53,6 +56,9 @@ openapi: ## write the OpenAPI document from the routes
 
 lock: ## pin the packages of pyproject.toml anew
 	$(local) lock
+
+build: ## sam build for AWS   [TARGET_PYTHON=3.13 TARGET_ARCHITECTURE=arm64]
+	$(local) build
 
 clean: down ## remove everything that was installed, built and stored here
 	rm -rf .local .aws-sam

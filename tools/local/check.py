@@ -142,6 +142,23 @@ def queues(physical: Physical) -> Iterator[str]:
                 yield f"dead-letter queue: of {name}"
 
 
+def gateway_responses(physical: Physical) -> Iterator[str]:
+    client = boto3.client("apigateway")
+    for name, properties in template.of_type("AWS::Serverless::Api"):
+        for kind, wanted in properties.get("GatewayResponses", {}).items():
+            found = client.get_gateway_response(restApiId=physical[name], responseType=kind)
+            if found.get("responseTemplates") != wanted["ResponseTemplates"]:
+                yield f"gateway response: {kind}"
+
+
+def log_groups(physical: Physical) -> Iterator[str]:
+    pages = boto3.client("logs").get_paginator("describe_log_groups").paginate()
+    found = {group["logGroupName"] for page in pages for group in page["logGroups"]}
+    for name, _ in template.of_type("AWS::Logs::LogGroup"):
+        if physical.get(name) not in found:
+            yield f"log group: {name}"
+
+
 def answer(_physical: Physical) -> Iterator[str]:
     url = f"{os.environ['AWS_ENDPOINT_URL']}/restapis/{outputs()['ApiId']}/{STAGE}"
     url += "/_user_request_/ping"
@@ -156,7 +173,8 @@ def answer(_physical: Physical) -> Iterator[str]:
 
 
 CHECKS: tuple[Callable[[Physical], Iterator[str]], ...] = (
-    routes, functions, tables, mappings, schedules, subscriptions, queues, answer,
+    routes, functions, tables, mappings, schedules, subscriptions, queues, gateway_responses,
+    log_groups, answer,
 )  # fmt: skip
 
 
@@ -173,7 +191,11 @@ def main() -> int:
         print(f"The deployed stack could not be checked: {type(error).__name__}: {error}")
         return 1
     if lacks:
-        print("The deployed stack is not what the template says. Deploy again, or report this:")
+        # A deploy leaves alone what the template has not changed since the last one.
+        print(
+            "The deployed stack is not what the template says. Run `make up` again; if that does not "
+            "help, `make clean` and `make up` (deletes the local state). Not as it should be:"
+        )
         print("\n".join(f"  {lack}" for lack in lacks))
         return 1
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,11 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tools.local import deploy
 from tools.local.place import LOCAL, LOGS
 from tools.local.say import Stop, step
 
 PID_FILE = LOCAL / "cloud.json"
 STATE = LOCAL / "state"
+# Each warm worker unpacks the layers here (some 90 MB), and leaves them when it ends.
+WORKERS = LOCAL / "workers"
 # It writes its state on SIGTERM alone, and may take a while over it; SIGKILL would lose everything.
 STOP_SECONDS = 60
 START_SECONDS = 60
@@ -51,19 +55,22 @@ def start(bin_folder: Path, *, port: int, auth: bool) -> Running:
     ours = running()
     if ours and (ours.port, ours.auth) == (port, auth):
         return ours
-    if ours:
-        stop()
-    if _is_taken(port):
+    # Before the one that runs is stopped: it stays if its successor has no place.
+    if _is_taken(port) and not (ours and ours.port == port):
         raise Stop(
             f"Port {port} on 127.0.0.1 is taken by something that `make up` did not start. Stop "
             f"it, or choose another port: make up PORT={port + 1}"
         )
+    # It stops cleanly, or died.
+    stop()
     with step(f"starting the local cloud on 127.0.0.1:{port}"):
         return _launch(bin_folder, port, auth=auth)
 
 
 def _launch(bin_folder: Path, port: int, *, auth: bool) -> Running:
-    STATE.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(WORKERS, ignore_errors=True)
+    for folder in (STATE, WORKERS):
+        folder.mkdir(parents=True, exist_ok=True)
     LOGS.mkdir(parents=True, exist_ok=True)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
@@ -77,6 +84,7 @@ def _launch(bin_folder: Path, port: int, *, auth: bool) -> Running:
         "S3_PERSIST": "1",
         "S3_DATA_DIR": str(STATE / "s3"),
         "AUTH": "true" if auth else "false",
+        "TMPDIR": str(WORKERS),
     }
     environment.pop("ENDPOINT", None)
     _forget_stream_positions()
@@ -99,7 +107,7 @@ def _launch(bin_folder: Path, port: int, *, auth: bool) -> Running:
         time.sleep(0.1)
     PID_FILE.unlink(missing_ok=True)
     process.terminate()
-    raise Stop(f"The local cloud did not start within {START_SECONDS} s; its log says why: {log}")
+    raise Stop(f"The local cloud did not start; its log says why: {log}")
 
 
 def _forget_stream_positions() -> None:
@@ -120,7 +128,10 @@ def stop() -> bool:
     """Stop the cloud that we started and let it write its state. False if none of ours runs."""
     ours = running()
     if ours is None:
-        PID_FILE.unlink(missing_ok=True)
+        if PID_FILE.exists():
+            # It was killed, and comes back as it was before its last start: with older code, perhaps.
+            deploy.forget()
+            PID_FILE.unlink()
         return False
     with step("stopping the local cloud; it writes its state"):
         os.kill(ours.pid, signal.SIGTERM)
@@ -133,6 +144,7 @@ def stop() -> bool:
                 "`make down` again; `kill -9` would lose what it has not written yet"
             )
     PID_FILE.unlink(missing_ok=True)
+    shutil.rmtree(WORKERS, ignore_errors=True)
     return True
 
 

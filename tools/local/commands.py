@@ -2,8 +2,8 @@
 
 CLOUD           embedded (default), or localstack where Docker is
 ENDPOINT        an emulator that runs already, instead of starting one
-PORT            of the local cloud, 4566
-AUTH            true: the embedded cloud evaluates IAM policies
+PORT            of the local cloud; if not given, that of the one that runs, else 4566
+AUTH            true: the embedded cloud evaluates IAM policies; if not given, as it runs, else false
 ALERT_WEBHOOKS  comma-separated URLs for the parameter AlertWebhooks
 """
 
@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tools.local import cloud, deploy, docker
-from tools.local.place import ROOT, STACK_FILE, emulator_environment
+from tools.local.place import LOGS, ROOT, STACK_FILE, emulator_environment
 from tools.local.say import Stop, complain, note, step
-from tools.local.venvs import ensure
+from tools.local.venvs import ensure, is_installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,8 @@ class Settings:
     @classmethod
     def read(cls) -> Settings:
         given = os.environ
-        port = given.get("PORT", "") or "4566"
+        ours = cloud.running()
+        port = given.get("PORT", "") or str(ours.port if ours else 4566)
         if not port.isdigit() or not 0 < int(port) < 65536:
             raise Stop(f"PORT must be a number from 1 to 65535, got '{port}'")
         kind = given.get("CLOUD", "") or "embedded"
@@ -49,7 +50,7 @@ class Settings:
             cloud=kind,
             endpoint=given.get("ENDPOINT", "").rstrip("/"),
             port=int(port),
-            auth=given.get("AUTH", "").lower() == "true",
+            auth=given["AUTH"].lower() == "true" if given.get("AUTH") else bool(ours and ours.auth),
             webhooks=given.get("ALERT_WEBHOOKS", "") or deploy.DEMO_WEBHOOK,
         )
 
@@ -58,6 +59,9 @@ def up() -> None:
     """Start, build, deploy, check; quick when there is nothing to do."""
     started, settings = time.monotonic(), Settings.read()
     print("AetherLink on a local cloud", flush=True)
+    if not is_installed("cloud"):
+        # Its functions run on what is about to be replaced.
+        cloud.stop()
     with ThreadPoolExecutor() as pool:
         # At the same time: each is mostly waiting for the package index.
         waiting = {name: pool.submit(ensure, name) for name in ("cloud", "sam")}
@@ -122,7 +126,8 @@ def dev() -> None:
 def lock() -> None:
     """Pin every group of pyproject.toml anew."""
     bin_folder = ensure("dev")
-    subprocess.run([bin_folder / "pip", "install", "-q", "uv"], check=True)
+    with step("installing uv"):
+        _quietly(bin_folder / "python", "-m", "pip", "install", "-q", "uv")
     for name, wanted in (
         ("runtime", ["pyproject.toml"]),
         ("dev", ["pyproject.toml", "--group", "dev"]),
@@ -130,14 +135,54 @@ def lock() -> None:
         ("cloud", ["--group", "cloud"]),
     ):
         with step(f"requirements/{name}.txt"):
-            subprocess.run(
-                [bin_folder / "uv", "pip", "compile", "-q", "--universal", "--python-version",
-                 "3.11", "--no-annotate", "--no-header", "--no-emit-index-url", "--upgrade",
-                 "--no-emit-find-links", *wanted, "-o", f"requirements/{name}.txt"],
-                cwd=ROOT, check=True,
+            _quietly(
+                bin_folder / "uv", "pip", "compile", "-q", "--universal", "--python-version", "3.11",
+                "--no-annotate", "--no-header", "--no-emit-index-url", "--no-emit-find-links",
+                "--upgrade", *wanted, "-o", f"requirements/{name}.txt",
             )  # fmt: skip
     deps = ROOT / "layers" / "deps" / "requirements.txt"
     deps.write_bytes((ROOT / "requirements" / "runtime.txt").read_bytes())
+
+
+def status() -> None:
+    """What runs, and where."""
+    shown, ours = stack(), cloud.running()
+    endpoint = shown["endpoint_url"]
+    kinds = ("ministack", "localstack")
+    is_up = any(cloud.answers(f"{endpoint}/_{kind}/health") is not None for kind in kinds)
+    print(f"  cloud    {shown['cloud']} at {endpoint}: {'answers' if is_up else 'does not answer'}")
+    if ours:
+        print(f"  process  {ours.pid}, {'evaluates' if ours.auth else 'does not evaluate'} IAM")
+    print(f"  API      {shown['api_url']}")
+    if not is_up:
+        raise Stop("The stack is not there; run `make up`")
+
+
+def logs() -> None:
+    """Follow the embedded cloud's log, in which the functions' lines are too."""
+    log = LOGS / "cloud.log"
+    if not log.exists():
+        raise Stop("There is no log yet; run `make up` first")
+    subprocess.run(["tail", "-n", "50", "-f", str(log)], check=False)
+
+
+def build() -> None:
+    """sam build for AWS: TARGET_PYTHON (3.13) and TARGET_ARCHITECTURE (arm64) say for what."""
+    deploy.build_for_aws(ensure("sam"))
+
+
+def _quietly(*command: Path | str) -> None:
+    """Run a command; what it printed is shown only if it fails."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise Stop(f"{command[0]} failed:\n{done.stdout.strip()}")
 
 
 def _target(settings: Settings, cloud_bin: Path) -> tuple[deploy.Target, int | None]:
@@ -184,7 +229,17 @@ def _inside(
         check=False,
     )
     if done.returncode:
-        raise Stop((done.stdout or "").strip() or f"{module} failed")
+        raise Stop(_sentence(module, (done.stdout or "").strip()))
+
+
+def _sentence(module: str, said: str) -> str:
+    """What a module said on failure; of a traceback, its last line and where the rest is."""
+    if "Traceback (most recent call last)" not in said:
+        return said or f"{module} failed"
+    LOGS.mkdir(parents=True, exist_ok=True)
+    log = LOGS / f"{module.rpartition('.')[2]}.log"
+    log.write_text(said)
+    return f"{module} failed: {said.splitlines()[-1][:300]}. The whole of it: {log}"
 
 
 COMMANDS: dict[str, Callable[[], None]] = {
@@ -194,6 +249,9 @@ COMMANDS: dict[str, Callable[[], None]] = {
     "redrive": redrive,
     "dev": dev,
     "lock": lock,
+    "status": status,
+    "logs": logs,
+    "build": build,
 }
 
 
@@ -201,6 +259,9 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in COMMANDS:
         print(f"usage: python3 -m tools.local {'|'.join(COMMANDS)}", file=sys.stderr)
         return 2
+    # A proxy that the person's environment names cannot reach this machine's loopback.
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost")))
     try:
         COMMANDS[arguments[0]]()
     except Stop as stop:

@@ -102,6 +102,15 @@ def deploy(sam_bin: Path, target: Target, webhooks: str) -> None:
     DEPLOYED.write_text(json.dumps(fingerprint(target, webhooks)))
 
 
+def build_for_aws(sam_bin: Path) -> None:
+    """`sam build` into sam's own folder, ready for `sam deploy`; target as layers/deps says."""
+    environment = {**os.environ, "SAM_CLI_TELEMETRY": "0"}
+    environment["PATH"] = f"{sam_bin}{os.pathsep}{os.environ.get('PATH', '')}"
+    with step("building (sam build)"):
+        # Not cached: sam's cache does not see what the layers are built for.
+        _run([str(sam_bin / "sam"), "build", "--no-cached"], "build", environment)
+
+
 def _with_settings(overrides: list[str]) -> list[str]:
     """samconfig.toml's own parameters and ours: the command line replaces the file's, whole."""
     import tomllib  # noqa: PLC0415 - Python 3.11; the check for that comes before this module
@@ -134,8 +143,10 @@ def _run(command: list[str], name: str, environment: dict[str, str]) -> None:
 
 def _reason(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    # What a tool calls an error comes before what make and sam say about its having failed.
+    by_tool = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     telling = [line for line in lines if "Error" in line or "FAILED" in line or "error" in line]
-    return (telling or lines or ["it printed nothing"])[-1][:300]
+    return (by_tool or telling or lines or ["it printed nothing"])[-1][:300]
 
 
 def _sources() -> list[Path]:

@@ -17,16 +17,14 @@ if TYPE_CHECKING:
 
 def ensure(name: str) -> Path:
     """The `bin` folder of the environment `name` (dev, sam or cloud), installed if need be."""
-    home = LOCAL / "venvs" / name
-    lock = ROOT / "requirements" / f"{name}.txt"
-    wanted = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()
-    stamp = home / "installed"
-    if stamp.exists() and stamp.read_text() == wanted and (home / "bin" / "python").exists():
+    home, lock = _home(name), _lock(name)
+    if is_installed(name):
         return home / "bin"
     shutil.rmtree(home, ignore_errors=True)
     home.parent.mkdir(parents=True, exist_ok=True)
     log = LOGS / f"install-{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
+    note(f"installing requirements/{name}.txt …")
     _make(home)
     pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check"]
     with log.open("w") as out:
@@ -41,9 +39,29 @@ def ensure(name: str) -> Path:
             f"Installing requirements/{name}.txt failed: {_reason(log)}. Check that pip reaches a "
             f"package index (pip download six), then run the command again. Log: {log}"
         )
-    stamp.write_text(wanted)
+    (home / "installed").write_text(_wanted(name))
     note(f"installed requirements/{name}.txt")
     return home / "bin"
+
+
+def is_installed(name: str) -> bool:
+    """Whether it is there, made from this lock by this interpreter."""
+    home = _home(name)
+    stamp = home / "installed"
+    is_ours = stamp.exists() and stamp.read_text() == _wanted(name)
+    return is_ours and (home / "bin" / "python").exists()
+
+
+def _home(name: str) -> Path:
+    return LOCAL / "venvs" / name
+
+
+def _lock(name: str) -> Path:
+    return ROOT / "requirements" / f"{name}.txt"
+
+
+def _wanted(name: str) -> str:
+    return hashlib.sha256(_lock(name).read_bytes() + sys.version.encode()).hexdigest()
 
 
 def _make(home: Path) -> None:
