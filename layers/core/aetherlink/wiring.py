@@ -11,7 +11,8 @@ from aetherlink.platform.config import config
 from aetherlink.platform.dynamo import Table
 
 if TYPE_CHECKING:
-    from aetherlink.alerts.service import Alerting, Judge
+    from aetherlink.alerts.judge import Judge
+    from aetherlink.alerts.service import Alerting
     from aetherlink.registry.service import Registry
 
 
@@ -44,7 +45,7 @@ def registry() -> Registry:
 
 
 def judge() -> Judge:
-    from aetherlink.alerts.service import Judge  # noqa: PLC0415
+    from aetherlink.alerts.judge import Judge  # noqa: PLC0415
     from aetherlink.alerts.store import HitStore, RuleStore, WatchStore  # noqa: PLC0415
     from aetherlink.kernel.time import utc_now  # noqa: PLC0415
 

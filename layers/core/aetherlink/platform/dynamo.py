@@ -40,7 +40,7 @@ class ConditionFailedError(Exception):
 def client() -> DynamoDBClient:
     # Standard retries with jitter; short timeouts, so that a caller gets a 503 rather than a 504.
     settings = BotoConfig(
-        connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4}
+        connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3}
     )
     return boto3.client("dynamodb", config=settings)
 
