@@ -146,19 +146,32 @@ class Judge:
         raise UnavailableError(f"Rule {rule.id} is being judged by too many at once; try again")
 
     def sweep(self) -> int:
-        """Move on the watches whose time has come; how many there were."""
+        """Move on the watches whose time has come; how many there were.
+
+        One that fails holds up no other: the rest are moved, and its error is raised after them, so
+        that the run is tried again and, failing to the end, is seen in the dead-letter queue.
+        """
         due = self._watches.due(self._now())
+        failures: list[Exception] = []
         for owner, rule_id, watch in due:
-            rule = self._rules.get(owner, rule_id)
-            if rule is None:
-                # A record in flight opened it while its rule was being deleted.
-                self._watches.drop(owner, rule_id, watch, self._orphaned(owner, rule_id, watch))
-            elif rule.enabled:
-                now = self._now()
-                self.judge(rule, watch.group, first=now, last=now, fresh=0)
-            else:
-                self.end(rule, "the rule was disabled")
+            try:
+                self._move_on(owner, rule_id, watch)
+            except Exception as error:  # noqa: BLE001 - one watch of many; raised below
+                failures.append(error)
+        if failures:
+            raise failures[0]
         return len(due)
+
+    def _move_on(self, owner: TenantId, rule_id: RuleId, watch: Watch) -> None:
+        rule = self._rules.get(owner, rule_id)
+        if rule is None:
+            # A record in flight opened it while its rule was being deleted.
+            self._watches.drop(owner, rule_id, watch, self._orphaned(owner, rule_id, watch))
+        elif rule.enabled:
+            now = self._now()
+            self.judge(rule, watch.group, first=now, last=now, fresh=0)
+        else:
+            self.end(rule, "the rule was disabled")
 
     def _orphaned(self, owner: TenantId, rule_id: RuleId, watch: Watch) -> list[Event]:
         if watch.episode_id is None:
