@@ -10,6 +10,7 @@ os.environ.update(
     CONTROL_TABLE="control-test",
     EVENT_RETENTION_DAYS="30",
     TIMELINE_SHARDS="2",
+    ARCHIVE_ENABLED="false",
     ALERTS_TOPIC="arn:aws:sns:us-east-1:123456789012:alerts-test",
     RELAY_ASIDE_QUEUE="https://sqs.us-east-1.amazonaws.com/123456789012/aside-test",
     ALERT_WEBHOOKS="http://127.0.0.1:1/hook",

@@ -20,6 +20,9 @@ HANDLERS = (
     "functions.registry.api",
     "functions.events.publish",
     "functions.events.api",
+    "functions.events.stream",
+    "functions.retention.api",
+    "functions.jobs.api",
     "functions.alerts.api",
 )
 # What importing the handlers needs; nothing is called.
@@ -31,6 +34,7 @@ ENVIRONMENT = {
     "CONTROL_TABLE": "-",
     "EVENT_RETENTION_DAYS": "30",
     "TIMELINE_SHARDS": "1",
+    "ARCHIVE_ENABLED": "false",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
 

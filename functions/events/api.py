@@ -15,10 +15,10 @@ from aetherlink.kernel.access import no_such_route
 from aetherlink.kernel.paging import DEFAULT_LIMIT, MAX_LIMIT
 from aetherlink.kernel.time import parse_instant, to_text, utc_now
 from aetherlink.platform.http import By, create_app, path_text, serve
-from aetherlink.wiring import event_store, overview_store, retention
+from aetherlink.wiring import event_store, keeping, overview_store
 
 app = create_app()
-reading = Reading(event_store(), overview_store(), retention=retention(), now=utc_now)
+reading = Reading(event_store(), overview_store(), keeping(), utc_now)
 
 
 def _instant(given: str | None) -> str | None:

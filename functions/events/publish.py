@@ -6,10 +6,10 @@ from aetherlink.events.model import Published
 from aetherlink.events.service import Publisher
 from aetherlink.kernel.time import utc_now
 from aetherlink.platform.http import By, create_app, serve
-from aetherlink.wiring import event_store, retention
+from aetherlink.wiring import event_store, keeping
 
 app = create_app()
-publisher = Publisher(event_store(), retention=retention(), now=utc_now)
+publisher = Publisher(event_store(), keeping(), utc_now)
 
 
 # The body is taken as it is: what is wrong with an envelope has the contract's own answers.

@@ -9,14 +9,13 @@ from aetherlink.platform.messaging import Queue, Topic
 from aetherlink.platform.telemetry import logger
 from aetherlink.relay.records import from_keys, from_stream
 from aetherlink.relay.service import Relay
-from aetherlink.wiring import event_store, judge, overview_store, retention
+from aetherlink.wiring import event_store, judge, overview_store
 
 relay = Relay(
     overview_store(),
     judge(),
     Topic(relay_config().alerts_topic),
     Queue(relay_config().relay_aside_queue),
-    retention=retention(),
 )
 
 

@@ -14,11 +14,11 @@ from aetherlink.notify.webhook import Webhook
 from aetherlink.platform.config import dispatch_config
 from aetherlink.platform.messaging import Queue
 from aetherlink.platform.outbound import Outbound, parse_allow_list
-from aetherlink.wiring import control_table, event_store, retention
+from aetherlink.wiring import control_table, event_store
 
 settings = dispatch_config()
 dispatcher = Dispatcher(
-    DeliveryStore(control_table(), event_store(), retention()),
+    DeliveryStore(control_table(), event_store()),
     configured(settings.alert_webhooks),
     Webhook(Outbound(parse_allow_list(settings.outbound_allow)), settings.delivery_timeout_seconds),
     queue=Queue(settings.notifications_queue),

@@ -48,6 +48,9 @@ HANDLERS = {
     "RegistryApi": "functions.registry.api",
     "EventsPublish": "functions.events.publish",
     "EventsApi": "functions.events.api",
+    "EventsStream": "functions.events.stream",
+    "RetentionApi": "functions.retention.api",
+    "JobsApi": "functions.jobs.api",
     "AlertsApi": "functions.alerts.api",
 }
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from aetherlink.events.keeping import Keeping, PolicyStore
 from aetherlink.events.model import Event, Filters, announce
 from aetherlink.events.store import TOP, OverviewStore
 from aetherlink.kernel.tenancy import TenantId
@@ -13,7 +14,12 @@ from aetherlink.platform.dynamo import Table
 from tests.component.conftest import Stack
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-MONTH = timedelta(days=30)
+
+
+def overview() -> OverviewStore:
+    policies = PolicyStore(Table("control-test"))
+    keeping = Keeping(policies, default=timedelta(days=30), is_archiving=False, now=lambda: NOON)
+    return OverviewStore(Table("projections-test"), keeping, shards=1)
 
 
 def event(number: int, at: datetime) -> Event:
@@ -43,29 +49,29 @@ def walk(store: OverviewStore, limit: int) -> list[str]:
 @pytest.mark.parametrize("limit", [1, 3, 40, 1000])
 @pytest.mark.parametrize("per_second", [1, 4, 25])
 def test_every_event_is_listed_once_and_in_order(stack: Stack, limit: int, per_second: int) -> None:
-    store = OverviewStore(Table("projections-test"), shards=1)
+    store = overview()
     events = [
         event(n, NOON + timedelta(seconds=n // per_second, microseconds=n)) for n in range(60)
     ]
     for one in events:
-        store.add([one], MONTH)
+        store.add([one])
 
     assert walk(store, limit) == [f"e-{n}" for n in reversed(range(60))]
 
 
 def test_a_batch_that_comes_twice_is_listed_once(stack: Stack) -> None:
-    store = OverviewStore(Table("projections-test"), shards=1)
+    store = overview()
     batch = [event(n, NOON + timedelta(milliseconds=n)) for n in range(10)]
     for again in (batch, batch, batch[3:], batch[:5]):
-        store.add(again, MONTH)
+        store.add(again)
 
     assert walk(store, 40) == [f"e-{n}" for n in reversed(range(10))]
 
 
 def test_since_and_a_position_bound_what_is_read(stack: Stack) -> None:
-    store = OverviewStore(Table("projections-test"), shards=1)
+    store = overview()
     events = [event(n, NOON + timedelta(seconds=n)) for n in range(10)]
-    store.add(events, MONTH)
+    store.add(events)
     filters = Filters(since=NOON + timedelta(seconds=3))
 
     entries, rest = store.entries(0, filters, below=events[6].position, limit=40)

@@ -62,10 +62,9 @@ class RuleStore:
 
 
 class WatchStore:
-    def __init__(self, table: Table, events: EventStore, retention: timedelta) -> None:
+    def __init__(self, table: Table, events: EventStore) -> None:
         self._table = table
         self._events = events
-        self._retention = retention
 
     def get(self, rule: Rule, group: Group) -> Watch:
         item = self._table.get(f"{rule.owner}#watches", f"{rule.id}#{fingerprint(group)}")
@@ -102,7 +101,7 @@ class WatchStore:
         values = {} if is_first else {"version": earlier.version}
         put = self._table.put_request(_watch_item(rule, watch, due), only_if=current, **values)
         try:
-            transact([put, *(self._events.add_request(e, self._retention) for e in announcing)])
+            transact([put, *(self._events.add_request(e) for e in announcing)])
         except ConditionFailedError:
             return False
         return True
@@ -111,7 +110,7 @@ class WatchStore:
         """Forget the watch of a rule that is no more."""
         key = f"{rule_id}#{fingerprint(watch.group)}"
         gone = self._table.delete_request(f"{owner}#watches", key)
-        transact([gone, *(self._events.put_request(e, self._retention) for e in announcing)])
+        transact([gone, *(self._events.put_request(e) for e in announcing)])
 
 
 class HitStore:

@@ -67,6 +67,9 @@ class Envelope(BaseModel):
     tenant_id: str | None = None
     severity: Severity = Severity.INFO
     schema_version: str | None = Field(default=None, max_length=32)
+    attributes: dict[str, str | int | bool] | None = Field(
+        default=None, description="A CloudEvent's other attributes and extensions"
+    )
 
     @field_validator("timestamp", mode="before")
     @classmethod
@@ -121,6 +124,10 @@ class Event(BaseModel):
     original_timestamp: datetime | None = Field(
         default=None, description="What the producer sent, where its clock was ahead"
     )
+    attributes: dict[str, Any] | None = None
+    restored_until: datetime | None = Field(
+        default=None, description="Of an event that came back from the archive: how long it stays"
+    )
 
     @property
     def position(self) -> str:
@@ -169,6 +176,7 @@ def accept(
         trace_id=trace_id or None,
         published_by=published_by or None,
         original_timestamp=stated if is_ahead else None,
+        attributes=envelope.attributes or None,
     )
 
 
@@ -219,9 +227,17 @@ def is_past(timestamp: datetime, retention: timedelta, now: datetime) -> bool:
     return timestamp + retention <= now
 
 
-def expires_at(event: Event, retention: timedelta) -> int:
+def is_shown(event: Event, retention: timedelta, now: datetime) -> bool:
+    """Within its retention, or back from the archive for a while."""
+    if event.restored_until and now < event.restored_until:
+        return True
+    return not is_past(event.timestamp, retention, now)
+
+
+def expires_at(event: Event, retention: timedelta, floor: timedelta = DEDUPE_FLOOR) -> int:
     """When storage may delete it, in epoch seconds (DynamoDB's TTL)."""
-    return int(max(event.timestamp + retention, event.received_at + DEDUPE_FLOOR).timestamp())
+    until = max(event.timestamp + retention, event.received_at + floor)
+    return int(max(until, event.restored_until or until).timestamp())
 
 
 def is_from_platform(event_type: str) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import ValidationError
 
 from aetherlink.events import schemas
+from aetherlink.events.keeping import Keeping, Term, Terms
 from aetherlink.events.model import (
     Entry,
     Envelope,
@@ -20,7 +21,7 @@ from aetherlink.events.model import (
     accept,
     flat,
     is_from_platform,
-    is_past,
+    is_shown,
     payload_text,
 )
 from aetherlink.events.timeline import MAX_EXAMINED, Merge, Reader
@@ -39,7 +40,7 @@ from aetherlink.kernel.time import to_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
 # An answer may have 4 MB in all; the rest is for the envelope around the payloads.
 MAX_ANSWER_BYTES = 3_500_000
@@ -54,7 +55,7 @@ class Events(Protocol):
 
     @property
     def shards(self) -> int: ...
-    def add(self, event: Event, retention: timedelta) -> Event | None: ...
+    def add(self, event: Event) -> Event | None: ...
     def by_id(self, tenant_id: TenantId, event_id: str) -> list[Event]: ...
     def entries(
         self, tenant_id: TenantId, shard: int, filters: Filters, *, below: str, limit: int
@@ -73,23 +74,25 @@ class Overview(Protocol):
 
 
 class Publisher:
-    """Admits events: from callers, and from the platform's own parts."""
+    """Admits events from callers."""
 
-    def __init__(
-        self, events: Events, *, retention: timedelta, now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, events: Events, keeping: Keeping, now: Callable[[], datetime]) -> None:
         self._events = events
-        self._retention = retention
+        self._keeping = keeping
         self._now = now
 
     def publish(self, caller: Caller, body: Any) -> Published:
         """Validate and store one event. It is durable when this returns."""
+        return self.store(self.prepare(caller, body))
+
+    def prepare(self, caller: Caller, body: Any) -> Event:
+        """The event that a request body becomes. Raises the contract's error for a wrong one."""
         envelope = parse_envelope(body)
         tenant = caller.writes(envelope.tenant_id)
         schemas.check_payload(envelope.event_type, envelope.payload)
         payload_text(envelope.payload)
         now = self._now()
-        event = accept(
+        return accept(
             envelope,
             tenant_id=tenant,
             event_id=envelope.event_id or uuid7(now),
@@ -98,14 +101,18 @@ class Publisher:
             trace_id=caller.trace_id,
             published_by=caller.subject,
         )
-        earlier = self._events.add(event, self._retention)
+
+    def store(self, event: Event) -> Published:
+        """Store it. It is durable when this returns; what was there already is left as it is."""
+        earlier = self._events.add(event)
         kept = earlier or event
+        retention = self._keeping.of(kept.tenant_id, timestamp=kept.timestamp)
         return Published(
             event_type=kept.event_type,
             event_id=kept.event_id,
             received_at=to_text(kept.received_at),
             duplicate=earlier is not None,
-            expired=is_past(kept.timestamp, self._retention, now) or None,
+            expired=not is_shown(kept, retention, self._now()) or None,
         )
 
 
@@ -145,13 +152,12 @@ class Reading:
         self,
         events: Events,
         overview: Overview,
-        *,
-        retention: timedelta,
+        keeping: Keeping,
         now: Callable[[], datetime],
     ) -> None:
         self._events = events
         self._overview = overview
-        self._retention = retention
+        self._keeping = keeping
         self._now = now
 
     def recent(
@@ -162,15 +168,13 @@ class Reading:
         top = decode_cursor(cursor, *question) if cursor else TOP
         if filters.until:
             top = min(top, to_text(filters.until) + "~")
-        merge = self._merge(view, self._bounded(filters), top=top, page=limit + 1)
-        shown, stopped_at = self._collect(merge, limit)
+        shown, stopped_at = self._read(view, filters, top, limit)
         position = encode_cursor(stopped_at, *question) if stopped_at else None
         return Page(count=len(shown), events=[flat(e) for e in shown], next_cursor=position)
 
     def within(self, view: TenantId | None, filters: Filters, *, limit: int) -> list[Event]:
         """The newest events of a view that fit, as far as one bounded read goes."""
-        merge = self._merge(view, self._bounded(filters), top=TOP, page=limit + 1)
-        return self._collect(merge, limit)[0]
+        return self._read(view, filters, TOP, limit)[0]
 
     def one(self, view: TenantId | None, event_id: str, source: str | None) -> Event:
         """The event of that id. Raises ConflictError naming the sources if several used it."""
@@ -179,13 +183,14 @@ class Reading:
             for tenant in dict.fromkeys((view or DEFAULT, SYSTEM))
             for event in self._events.by_id(tenant, event_id)
         ]
+        terms = self._terms(view)
         if not found and view is None:
-            found = self._anywhere(event_id)
+            found = self._anywhere(event_id, terms)
         now = self._now()
         found = [
             e
             for e in found
-            if source in (None, "", e.source) and not is_past(e.timestamp, self._retention, now)
+            if source in (None, "", e.source) and is_shown(e, terms[e.tenant_id].retention, now)
         ]
         if not found:
             raise NotFoundError(f"Event {event_id} not found")
@@ -196,34 +201,49 @@ class Reading:
             )
         return found[0]
 
-    def _bounded(self, filters: Filters) -> Filters:
-        """Nothing older than the retention is looked at."""
-        oldest = self._now() - self._retention
-        return replace(filters, since=max(filters.since or oldest, oldest))
+    def _terms(self, view: TenantId | None) -> Terms:
+        """The terms of whom the view shows."""
+        if view is None:
+            return self._keeping.terms()
+        return Terms(Term(self._keeping.default), {view: self._keeping.term(view)})
 
-    def _anywhere(self, event_id: str) -> list[Event]:
+    def _read(
+        self, view: TenantId | None, filters: Filters, top: str, limit: int
+    ) -> tuple[list[Event], str | None]:
+        terms = self._terms(view)
+        merge = self._merge(view, filters, terms, top=top, page=limit + 1)
+        return self._collect(merge, terms, limit)
+
+    def _anywhere(self, event_id: str, terms: Terms) -> list[Event]:
         """An event of any tenant among the newest ones. Older ones need ?tenant_id=."""
-        for entry in self._merge(None, Filters(), top=TOP, page=MAX_EXAMINED):
+        for entry in self._merge(None, Filters(), terms, top=TOP, page=MAX_EXAMINED):
             if entry.event_id == event_id:
                 return self._events.by_id(entry.tenant_id, event_id)
         return []
 
-    def _merge(self, view: TenantId | None, filters: Filters, *, top: str, page: int) -> Merge:
+    def _merge(
+        self, view: TenantId | None, filters: Filters, terms: Terms, *, top: str, page: int
+    ) -> Merge:
         # A tenant sees its own events and the platform's. Who sees every tenant reads the relay's
         # timeline, which is about a second behind, and beside it, at once, what was published
         # without naming a tenant.
         tenants = dict.fromkeys((view or DEFAULT, SYSTEM))
         readers: list[Reader] = [
-            partial(self._read_index, tenant, shard, filters)
+            partial(self._read_index, tenant, shard, self._bounded(filters, terms[tenant]))
             for tenant in tenants
             for shard in range(self._events.shards)
         ]
         if view is None:
             readers += [
-                partial(self._read_overview, shard, filters)
+                partial(self._read_overview, shard, self._bounded(filters, terms))
                 for shard in range(self._overview.shards)
             ]
         return Merge(readers, filters, top, max(page, _FETCH))
+
+    def _bounded(self, filters: Filters, term: Term | Terms) -> Filters:
+        """Nothing older than what is shown is looked at."""
+        oldest = term.oldest(self._now())
+        return replace(filters, since=max(filters.since or oldest, oldest))
 
     def _read_index(
         self, tenant: TenantId, shard: int, filters: Filters, below: str, limit: int
@@ -236,7 +256,7 @@ class Reading:
         pages = min(limit, _OVERVIEW_PAGES)
         return self._overview.entries(shard, filters, below=below, limit=pages)
 
-    def _collect(self, merge: Merge, limit: int) -> tuple[list[Event], str | None]:
+    def _collect(self, merge: Merge, terms: Terms, limit: int) -> tuple[list[Event], str | None]:
         """At most `limit` events that still exist, and where to go on (None: the end)."""
         shown: list[Event] = []
         size, now = 0, self._now()
@@ -251,7 +271,7 @@ class Reading:
                 size += len(payload_text(event.payload).encode()) + _AROUND_PAYLOAD
                 if shown and size > MAX_ANSWER_BYTES:
                     return shown, shown[-1].position
-                if not is_past(event.timestamp, self._retention, now):
+                if is_shown(event, terms[event.tenant_id].retention, now):
                     shown.append(event)
         # A full page is the last one if nothing follows it.
         going_on = merge.stopped_at

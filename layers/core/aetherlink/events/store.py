@@ -1,4 +1,4 @@
-"""Events in the events table, and the all-tenant timeline in the projections table.
+"""Events in the events table, and the all-tenant timelines in the projections table.
 
 events        pk  <tenant>#<event_id>               sk  <source>
   timeline        <tenant>#<shard>                  at  <timestamp>#<received_at>#<digest>
@@ -6,6 +6,8 @@ events        pk  <tenant>#<event_id>               sk  <source>
   by_severity     <tenant>#<shard>#<severity>       at  (warning and worse only)
 
 projections   pk  *#timeline#<shard>                sk  <second of event time>#<batch>
+                  *#type#<shard>#<event_type>
+                  *#severity#<shard>#<severity>     (warning and worse only)
               refs: [[position, tenant, event_id, source, event_type, severity], …]
 
 "*" is no tenant id, so the all-tenant partition collides with none. The payload is kept as JSON
@@ -24,7 +26,6 @@ from aetherlink.events.model import (
     Event,
     Filters,
     Severity,
-    expires_at,
     payload_text,
 )
 from aetherlink.kernel.ids import digest
@@ -34,7 +35,9 @@ from aetherlink.platform.dynamo import ConditionFailedError, Item, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime, timedelta
+    from datetime import datetime
+
+    from aetherlink.events.keeping import Keeping
 
 # Above any position: positions start with a digit.
 TOP = "~"
@@ -47,18 +50,19 @@ class BrokenItemError(Exception):
 
 
 class EventStore:
-    def __init__(self, table: Table, *, shards: int) -> None:
+    def __init__(self, table: Table, keeping: Keeping, *, shards: int) -> None:
         self._table = table
+        self._keeping = keeping
         self._shards = shards
 
-    def add(self, event: Event, retention: timedelta) -> Event | None:
+    def add(self, event: Event) -> Event | None:
         """Store it unless it is there; then the one that is there comes back.
 
         An item past its retention that TTL has not removed yet is no obstacle.
         """
         try:
             self._table.put(
-                _to_item(event, self._shards, retention),
+                self._item(event),
                 only_if="attribute_not_exists(pk) OR expires_at < :now",
                 now=int(event.received_at.timestamp()),
             )
@@ -69,15 +73,13 @@ class EventStore:
             return _to_event(taken.found)
         return None
 
-    def add_request(self, event: Event, retention: timedelta) -> Item:
+    def add_request(self, event: Event) -> Item:
         """The same write as a member of a transaction; an event that is there already fails it."""
-        return self._table.put_request(
-            _to_item(event, self._shards, retention), only_if="attribute_not_exists(pk)"
-        )
+        return self._table.put_request(self._item(event), only_if="attribute_not_exists(pk)")
 
-    def put_request(self, event: Event, retention: timedelta) -> Item:
+    def put_request(self, event: Event) -> Item:
         """The same without a condition, for events whose id is fresh."""
-        return self._table.put_request(_to_item(event, self._shards, retention))
+        return self._table.put_request(self._item(event))
 
     def get_exact(self, tenant_id: TenantId, event_id: str, source: str) -> Event | None:
         item = self._table.get(f"{tenant_id}#{event_id}", source)
@@ -127,32 +129,37 @@ class EventStore:
     def shards(self) -> int:
         return self._shards
 
+    def _item(self, event: Event) -> Item:
+        return _to_item(event, self._shards, self._keeping.expires_at(event))
+
 
 class OverviewStore:
-    """The timeline over all tenants: small pages of references that the relay writes, a batch and a
-    second of event time each. A batch that is delivered twice may repeat a reference."""
+    """The timelines over all tenants, whole, by type and by severity: small pages of references that
+    the relay writes, a batch and a second of event time each. A batch that is delivered twice may repeat a reference."""
 
-    def __init__(self, table: Table, *, shards: int) -> None:
+    def __init__(self, table: Table, keeping: Keeping, *, shards: int) -> None:
         self._table = table
+        self._keeping = keeping
         self._shards = shards
 
-    def add(self, events: Iterable[Event], retention: timedelta) -> None:
-        pages: dict[tuple[int, str], list[Event]] = {}
+    def add(self, events: Iterable[Event]) -> None:
+        pages: dict[tuple[str, str], list[Event]] = {}
         for event in events:
             second = to_text(event.timestamp)[:_SECOND]
-            pages.setdefault((_shard(event.event_id, self._shards), second), []).append(event)
+            for strand in _strands(event, _shard(event.event_id, self._shards)):
+                pages.setdefault((strand, second), []).append(event)
         self._table.put_many(
             {
-                "pk": f"*#timeline#{shard}",
+                "pk": strand,
                 # Named by its content: the same batch again overwrites its own page.
                 "sk": f"{second}#{digest(*(e.position for e in page))}",
                 "refs": [
                     [e.position, e.tenant_id, e.event_id, e.source, e.event_type, e.severity]
                     for e in page
                 ],
-                "expires_at": max(expires_at(e, retention) for e in page),
+                "expires_at": max(self._keeping.expires_at(e) for e in page),
             }
-            for (shard, second), page in pages.items()
+            for (strand, second), page in pages.items()
         )
 
     def entries(
@@ -164,7 +171,11 @@ class OverviewStore:
         second that the last page belongs to is left out unless it is the only one, since more of its
         pages may follow.
         """
-        floor = _floor(filters)
+        floor, strand = _floor(filters), f"*#timeline#{shard}"
+        if filters.event_type:
+            strand = f"*#type#{shard}#{filters.event_type}"
+        elif filters.severity in INDEXED_SEVERITIES:
+            strand = f"*#severity#{shard}#{filters.severity}"
         bounds = {"floor": floor[:_SECOND], "ceiling": below}
         if len(below) > _SECOND:
             bounds["ceiling"] = below[:_SECOND] + TOP
@@ -173,7 +184,7 @@ class OverviewStore:
         pages, more = self._table.query_down(
             "pk = :pk AND sk BETWEEN :floor AND :ceiling",
             limit=limit,
-            pk=f"*#timeline#{shard}",
+            pk=strand,
             **bounds,
         )
         complete: str | None = None
@@ -187,7 +198,7 @@ class OverviewStore:
                 pages = list(
                     self._table.query_all(
                         "pk = :pk AND begins_with(sk, :second)",
-                        pk=f"*#timeline#{shard}",
+                        pk=strand,
                         second=last,
                     )
                 )
@@ -206,11 +217,19 @@ def event_of(item: Item) -> Event:
     return _to_event(item)
 
 
+def _strands(event: Event, shard: int) -> list[str]:
+    """The all-tenant timelines that an event stands in."""
+    strands = [f"*#timeline#{shard}", f"*#type#{shard}#{event.event_type}"]
+    if event.severity in INDEXED_SEVERITIES:
+        strands.append(f"*#severity#{shard}#{event.severity}")
+    return strands
+
+
 def _shard(event_id: str, shards: int) -> int:
     return zlib.crc32(event_id.encode()) % shards
 
 
-def _to_item(event: Event, shards: int, retention: timedelta) -> Item:
+def _to_item(event: Event, shards: int, until: int) -> Item:
     partition = f"{event.tenant_id}#{_shard(event.event_id, shards)}"
     is_indexed = event.severity in INDEXED_SEVERITIES
     return {
@@ -228,7 +247,11 @@ def _to_item(event: Event, shards: int, retention: timedelta) -> Item:
         "trace_id": event.trace_id,
         "published_by": event.published_by,
         "original_timestamp": _text(event.original_timestamp),
-        "expires_at": expires_at(event, retention),
+        "attributes": json.dumps(event.attributes, ensure_ascii=False)
+        if event.attributes
+        else None,
+        "restored_until": _text(event.restored_until),
+        "expires_at": until,
     }
 
 
@@ -257,7 +280,8 @@ def _to_event(item: Item) -> Event:
             raise ValueError("the partition key does not begin with a tenant id")
         timestamp, received_at, _digest = str(item["at"]).split("#")
         payload: dict[str, Any] = json.loads(item["payload"])
-        original = item.get("original_timestamp")
+        original, restored = item.get("original_timestamp"), item.get("restored_until")
+        attributes = item.get("attributes")
         return Event(
             event_id=event_id,
             event_type=item["event_type"],
@@ -272,6 +296,8 @@ def _to_event(item: Item) -> Event:
             trace_id=item.get("trace_id"),
             published_by=item.get("published_by"),
             original_timestamp=from_text(original) if original else None,
+            attributes=json.loads(attributes) if attributes else None,
+            restored_until=from_text(restored) if restored else None,
         )
     except (KeyError, ValueError, TypeError) as error:
         raise BrokenItemError(f"{type(error).__name__}: {error}"[:300]) from error

@@ -15,6 +15,8 @@ Roles = tuple[Role, ...]
 
 OPEN: Final[Roles] = ()
 OPS: Final[Roles] = (Role.OPERATOR, Role.ADMIN)
+ADMIN: Final[Roles] = (Role.ADMIN,)
+ANYONE: Final[Roles] = (Role.VIEWER, Role.AGENT, Role.OPERATOR, Role.ADMIN)
 PUBLISHERS: Final[Roles] = (Role.AGENT, Role.OPERATOR, Role.ADMIN)
 
 ROUTES: Final[dict[tuple[str, str], Roles]] = {
@@ -27,10 +29,26 @@ ROUTES: Final[dict[tuple[str, str], Roles]] = {
     ("GET", "/ops/services"): OPS,
     ("DELETE", "/ops/services/{name}"): OPS,
     ("POST", "/events/publish"): PUBLISHERS,
+    ("POST", "/events/batch"): PUBLISHERS,
+    ("POST", "/events/cloudevents"): PUBLISHERS,
     ("GET", "/events/recent"): OPS,
+    ("GET", "/events/stats"): OPS,
     ("GET", "/events/schema"): OPS,
     ("GET", "/events/schema/{event_type}"): OPS,
+    ("PUT", "/events/schema/{event_type}"): ADMIN,
     ("GET", "/events/{event_id}"): OPS,
+    # Who may follow the stream, by header or by ticket; the ticket is checked in its own function.
+    ("GET", "/events/stream"): OPS,
+    ("POST", "/events/stream/ticket"): OPS,
+    ("GET", "/events/retention"): OPS,
+    ("GET", "/events/retention/tenants"): OPS,
+    ("PUT", "/events/retention/tenants/{tenant}"): OPS,
+    ("DELETE", "/events/retention/tenants/{tenant}"): OPS,
+    ("POST", "/events/prune"): OPS,
+    ("GET", "/events/archive"): OPS,
+    ("POST", "/events/archive/verify"): OPS,
+    ("POST", "/events/archive/restore"): OPS,
+    ("GET", "/jobs/{job_id}"): ANYONE,
     ("POST", "/alerts/rules"): OPS,
     ("GET", "/alerts/rules"): OPS,
     ("GET", "/alerts/rules/{rule_id}"): OPS,

@@ -25,10 +25,9 @@ KEPT = timedelta(days=30)
 
 
 class DeliveryStore:
-    def __init__(self, table: Table, events: EventStore, retention: timedelta) -> None:
+    def __init__(self, table: Table, events: EventStore) -> None:
         self._table = table
         self._events = events
-        self._retention = retention
 
     def get(self, delivery_id: str) -> Delivery | None:
         tenant = tenant_of(delivery_id)
@@ -53,7 +52,7 @@ class DeliveryStore:
         put = self._table.put_request(
             _to_item(stored), only_if="version = :version", version=earlier.version
         )
-        events = [self._events.put_request(announcing, self._retention)] if announcing else []
+        events = [self._events.put_request(announcing)] if announcing else []
         try:
             transact([put, *events])
         except ConditionFailedError:

@@ -23,6 +23,7 @@ class Config(BaseModel):
     control_table: str
     event_retention_days: int = Field(ge=1, le=3650)
     timeline_shards: int = Field(ge=1, le=16)
+    archive_enabled: bool
 
     @model_validator(mode="after")
     def _dev_mode_is_local(self) -> Config:

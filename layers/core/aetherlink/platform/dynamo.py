@@ -86,6 +86,11 @@ class Table:
         _conditional(request, only_if, names)
         return {"Put": request}
 
+    def delete(self, pk: str, sk: str, *, only_if: str | None = None, **names: Any) -> None:
+        """Remove an item, if it is there. ConditionFailedError if a condition does not hold."""
+        request = self.delete_request(pk, sk, only_if=only_if, **names)["Delete"]
+        call(lambda: client().delete_item(**request))
+
     def delete_request(self, pk: str, sk: str, *, only_if: str | None = None, **names: Any) -> Item:
         request: Item = {"TableName": self.name, "Key": to_item({"pk": pk, "sk": sk})}
         _conditional(request, only_if, names)

@@ -16,24 +16,21 @@ from aetherlink.platform.dynamo import ConditionFailedError, Item, Table, transa
 from aetherlink.registry.model import Service
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from aetherlink.events.model import Event
     from aetherlink.events.store import EventStore
     from aetherlink.kernel.tenancy import TenantId
 
 
 class RegistryStore:
-    def __init__(self, table: Table, events: EventStore, retention: timedelta) -> None:
+    def __init__(self, table: Table, events: EventStore) -> None:
         self._table = table
         self._events = events
-        self._retention = retention
 
     def put(self, tenant_id: TenantId, service: Service, announcing: Event) -> None:
         transact(
             [
                 self._table.put_request(_to_item(tenant_id, service)),
-                self._events.put_request(announcing, self._retention),
+                self._events.put_request(announcing),
             ]
         )
 
@@ -49,7 +46,7 @@ class RegistryStore:
                     self._table.delete_request(
                         f"{tenant_id}#services", name, only_if="attribute_exists(pk)"
                     ),
-                    self._events.put_request(announcing, self._retention),
+                    self._events.put_request(announcing),
                 ]
             )
         except ConditionFailedError:

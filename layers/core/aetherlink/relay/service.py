@@ -16,7 +16,6 @@ from aetherlink.kernel.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from datetime import timedelta
 
 
 # What mends itself: then the whole batch comes again. Anything else is one record's own trouble.
@@ -33,7 +32,7 @@ class Record:
 
 
 class Overview(Protocol):
-    def add(self, events: Iterable[Event], retention: timedelta) -> None: ...
+    def add(self, events: Iterable[Event]) -> None: ...
 
 
 class Observer(Protocol):
@@ -55,14 +54,11 @@ class Relay:
         judge: Observer,
         topic: Announcements,
         aside: Aside,
-        *,
-        retention: timedelta,
     ) -> None:
         self._overview = overview
         self._judge = judge
         self._topic = topic
         self._aside = aside
-        self._retention = retention
 
     def handle(self, records: Sequence[Record]) -> list[Record]:
         """Process a batch; the records that were set aside come back.
@@ -101,7 +97,7 @@ class Relay:
         for event in events:
             if event.event_type in RULE_EVENTS:
                 self._announce(event)
-        self._overview.add(events, self._retention)
+        self._overview.add(events)
         self._judge.observe(events)
 
     def _announce(self, event: Event) -> None:
