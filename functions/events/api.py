@@ -11,14 +11,16 @@ from pydantic import AfterValidator
 from aetherlink.events import schemas
 from aetherlink.events.model import ROUTE_WORDS, Filters, Page, flat
 from aetherlink.events.service import Reading
+from aetherlink.events.statistics import Statistics, Stats
 from aetherlink.kernel.access import no_such_route
 from aetherlink.kernel.paging import DEFAULT_LIMIT, MAX_LIMIT
 from aetherlink.kernel.time import parse_instant, to_text, utc_now
 from aetherlink.platform.http import By, create_app, path_text, serve
-from aetherlink.wiring import event_store, keeping, overview_store
+from aetherlink.wiring import count_store, event_store, keeping, overview_store
 
 app = create_app()
 reading = Reading(event_store(), overview_store(), keeping(), utc_now)
+statistics = Statistics(count_store(), keeping(), utc_now)
 
 
 def _instant(given: str | None) -> str | None:
@@ -50,6 +52,11 @@ def recent(
         until=parse_instant(until) if until else None,
     )
     return reading.recent(by.reads(tenant_id), filters, limit=limit, cursor=cursor or None)
+
+
+@app.get("/events/stats", summary="How many events there are, by severity and by type")
+def stats(by: By, tenant_id: Text = None) -> Stats:
+    return statistics.of(by.reads(tenant_id))
 
 
 @app.get("/events/schema", summary="The registered event types")

@@ -9,10 +9,11 @@ from aetherlink.platform.messaging import Queue, Topic
 from aetherlink.platform.telemetry import logger
 from aetherlink.relay.records import from_keys, from_stream
 from aetherlink.relay.service import Relay
-from aetherlink.wiring import event_store, judge, overview_store
+from aetherlink.wiring import event_store, journal, judge, overview_store
 
 relay = Relay(
     overview_store(),
+    journal(),
     judge(),
     Topic(relay_config().alerts_topic),
     Queue(relay_config().relay_aside_queue),

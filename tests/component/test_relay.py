@@ -188,7 +188,7 @@ def test_a_write_that_the_database_takes_in_part_is_finished(
     monkeypatch.setattr(BaseClient, "_make_api_call", partly)
     relay({"Records": records})
 
-    assert len(calls) == 3
+    assert len(calls) > 3
 
 
 def test_a_relay_run_logs_how_much_it_did(stack: Stack, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,6 +15,8 @@ from aetherlink.platform.dynamo import Table
 if TYPE_CHECKING:
     from aetherlink.alerts.judge import Judge
     from aetherlink.alerts.service import Alerting
+    from aetherlink.events.count_store import CountStore
+    from aetherlink.events.journal import Journal
     from aetherlink.registry.service import Registry
 
 
@@ -46,6 +48,20 @@ def event_store() -> EventStore:
 @cache
 def overview_store() -> OverviewStore:
     return OverviewStore(projections_table(), keeping(), shards=config().timeline_shards)
+
+
+@cache
+def count_store() -> CountStore:
+    from aetherlink.events.count_store import CountStore  # noqa: PLC0415
+
+    return CountStore(projections_table())
+
+
+@cache
+def journal() -> Journal:
+    from aetherlink.events.journal import Journal  # noqa: PLC0415
+
+    return Journal(projections_table(), keeping(), utc_now)
 
 
 # A function imports what it uses: each domain is loaded by the one handler that asks for it.

@@ -135,7 +135,8 @@ class EventStore:
 
 class OverviewStore:
     """The timelines over all tenants, whole, by type and by severity: small pages of references that
-    the relay writes, a batch and a second of event time each. A batch that is delivered twice may repeat a reference."""
+    the relay writes, a batch and a second of event time each. A batch that comes twice may repeat
+    one."""
 
     def __init__(self, table: Table, keeping: Keeping, *, shards: int) -> None:
         self._table = table

@@ -10,14 +10,14 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 from aetherlink.kernel.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
@@ -26,6 +26,10 @@ Item = dict[str, Any]
 
 class StorageError(UnavailableError):
     """AWS did not answer, or not in time. Trying again may help."""
+
+
+class ContendedError(StorageError):
+    """Somebody else writes the same items at this moment. Trying again helps."""
 
 
 class ConditionFailedError(Exception):
@@ -85,6 +89,39 @@ class Table:
         request: Item = {"TableName": self.name, "Item": to_item(values)}
         _conditional(request, only_if, names)
         return {"Put": request}
+
+    def add_request(
+        self,
+        pk: str,
+        sk: str,
+        numbers: Mapping[str, int],
+        *,
+        setting: Mapping[str, Any] | None = None,
+        only_if: str | None = None,
+        **values: Any,
+    ) -> Item:
+        """Add to number attributes, and set others, as a member of a transaction. What is not there
+        counts as 0."""
+        names = {f"#n{i}": name for i, name in enumerate(numbers)}
+        given: Item = {f":n{i}": number for i, number in enumerate(numbers.values())}
+        sets = {f"#s{i}": name for i, name in enumerate(setting or {})}
+        given |= {f":s{i}": value for i, value in enumerate((setting or {}).values())}
+        update = "ADD " + ", ".join(f"{name} :{name[1:]}" for name in names)
+        if sets:
+            update += " SET " + ", ".join(f"{name} = :{name[1:]}" for name in sets)
+        request: Item = {
+            "TableName": self.name,
+            "Key": to_item({"pk": pk, "sk": sk}),
+            "UpdateExpression": update,
+            "ExpressionAttributeNames": {**names, **sets},
+        }
+        _conditional(request, only_if, values)
+        given = {**to_item(given), **request.get("ExpressionAttributeValues", {})}
+        if only_if:
+            words = re.findall(r"#([a-z]\w+)", only_if)
+            request["ExpressionAttributeNames"] |= {f"#{word}": word for word in words}
+            request["ReturnValuesOnConditionCheckFailure"] = "NONE"
+        return {"Update": {**request, "ExpressionAttributeValues": given}}
 
     def delete(self, pk: str, sk: str, *, only_if: str | None = None, **names: Any) -> None:
         """Remove an item, if it is there. ConditionFailedError if a condition does not hold."""
@@ -220,6 +257,8 @@ def call(request: Callable[[], Any]) -> Any:
             cast("Item", error.response)
         ):
             raise ConditionFailedError(None) from error
+        if _contended(cast("Item", error.response)):
+            raise ContendedError("Somebody else writes the same items; try again") from error
         if _is_ours(cast("Item", error.response)):
             # Trying again sends the same mistake: a bug, which an API answers 500 and the relay
             # sets aside with its record.
@@ -234,6 +273,12 @@ def _is_ours(response: Item) -> bool:
     reasons = response.get("CancellationReasons") or []
     codes = {response.get("Error", {}).get("Code"), *(reason.get("Code") for reason in reasons)}
     return not codes.isdisjoint(_OUR_MISTAKES)
+
+
+def _contended(response: Item) -> bool:
+    reasons = response.get("CancellationReasons") or []
+    codes = {response.get("Error", {}).get("Code"), *(reason.get("Code") for reason in reasons)}
+    return not codes.isdisjoint({"TransactionConflict", "TransactionInProgressException"})
 
 
 def _condition_failed(response: Item) -> bool:
@@ -251,7 +296,9 @@ def _conditional(request: Item, condition: str | None, values: Item) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """boto3's Decimal as int or float, all the way down."""
+    """boto3's Decimal as int or float and its Binary as bytes, all the way down."""
+    if isinstance(value, Binary):
+        return bytes(value.value)  # type: ignore[attr-defined]  # the stubs leave it out
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
     if isinstance(value, dict):

@@ -35,6 +35,10 @@ class Overview(Protocol):
     def add(self, events: Iterable[Event]) -> None: ...
 
 
+class Book(Protocol):
+    def enter(self, events: Sequence[Event]) -> list[Event]: ...
+
+
 class Observer(Protocol):
     def observe(self, events: Sequence[Event]) -> None: ...
 
@@ -51,11 +55,13 @@ class Relay:
     def __init__(
         self,
         overview: Overview,
+        journal: Book,
         judge: Observer,
         topic: Announcements,
         aside: Aside,
     ) -> None:
         self._overview = overview
+        self._journal = journal
         self._judge = judge
         self._topic = topic
         self._aside = aside
@@ -95,10 +101,12 @@ class Relay:
             return
         # First, so that an alert which is raised already waits for none of this batch's counting.
         for event in events:
-            if event.event_type in RULE_EVENTS:
+            if event.event_type in RULE_EVENTS and event.restored_until is None:
                 self._announce(event)
         self._overview.add(events)
-        self._judge.observe(events)
+        self._journal.enter(events)
+        # What came back from the archive happened long ago.
+        self._judge.observe([event for event in events if event.restored_until is None])
 
     def _announce(self, event: Event) -> None:
         word = event.event_type.rpartition(".")[2]

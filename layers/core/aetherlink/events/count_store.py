@@ -1,0 +1,142 @@
+"""Reading the journal's counts, and putting them right. The keys are in journal.py."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from aetherlink.events.counts import Bucket, Level, Segment, begins, bucket, segments
+from aetherlink.events.journal import Place, counting
+from aetherlink.kernel.time import from_text
+from aetherlink.platform.dynamo import ConditionFailedError, Item, Table, transact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from aetherlink.kernel.tenancy import TenantId
+
+
+class CountStore:
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def of_tenant(self, tenant: TenantId, since: datetime, until: datetime) -> Counter[str]:
+        """What a tenant has from the minute of `since` on."""
+        return self._since(f"{tenant}#counts", since, until)
+
+    def of_class(self, days: int, since: datetime, until: datetime) -> Counter[str]:
+        """The same of all tenants whose retention is `days`."""
+        return self._since(f"*#counts#{days}", since, until)
+
+    def _since(self, scope: str, since: datetime, until: datetime) -> Counter[str]:
+        total: Counter[str] = Counter()
+        for segment in segments(since, until):
+            for item in self._items(scope, segment):
+                total.update(_counts(item))
+        return total
+
+    def minutes(
+        self, tenant: TenantId, first: Bucket, last: Bucket
+    ) -> Iterator[tuple[Bucket, Counter[str]]]:
+        """A tenant's minutes that count something."""
+        for item in self._items(f"{tenant}#counts", Segment(Level.MINUTE, first, last)):
+            yield Bucket(str(item["sk"]).partition("#")[2]), _counts(item)
+
+    def classes(self) -> list[int]:
+        """The retentions that tenants' events were counted under, in days."""
+        return [int(i["sk"]) for i in self._table.query_all("pk = :pk", pk="*#counts")]
+
+    def newest_arrivals(self) -> tuple[datetime, datetime] | None:
+        """When the newest page of arrivals was written, and when its first event came in."""
+        pages = self._table.query("pk = :pk", pk="*#arrivals", limit=1, newest_first=True)
+        if not pages:
+            return None
+        return from_text(pages[0]["written_at"]), from_text(pages[0]["received_at"])
+
+    def correct(self, tenant: TenantId, minute: Bucket, actual: Mapping[str, int]) -> bool:
+        """Make a tenant's minute count what there is, and with it the hour, the day and the counts
+        over all tenants. False if it was counted on meanwhile."""
+        item = self._table.get(f"{tenant}#counts", f"{Level.MINUTE}#{minute}")
+        counted = {name: n for name, n in (item or {}).items() if "|" in name}
+        change = Counter(actual)
+        change.subtract(counted)
+        change = Counter({name: number for name, number in change.items() if number})
+        if not change:
+            return True
+        places = []
+        for level in Level:
+            name = bucket(level, begins(minute))
+            there = self._table.get(f"{tenant}#counts", f"{level}#{name}")
+            places.append(Place(tenant, level, name, int(there["retention_days"]) if there else 0))
+        days = max(place.days for place in places)
+        requests = []
+        for place in places:
+            own = Place(tenant, place.level, place.bucket, place.days or days)
+            requests += [counting(self._table, p, change) for p in (own, own.overall())]
+        # What it counts is what was read: nobody has added to it since.
+        update = requests[0]["Update"]
+        if item is None:
+            update["ConditionExpression"] = "attribute_not_exists(#retention_days)"
+            del update["ExpressionAttributeValues"][":days"]
+        else:
+            unchanged = " AND ".join(f"#c{n} = :c{n}" for n in range(len(counted)))
+            update["ConditionExpression"] = f"({update['ConditionExpression']}) AND {unchanged}"
+            for n, (name, number) in enumerate(counted.items()):
+                update["ExpressionAttributeNames"][f"#c{n}"] = name
+                update["ExpressionAttributeValues"][f":c{n}"] = {"N": str(number)}
+        try:
+            transact(requests)
+        except ConditionFailedError:
+            return False
+        return True
+
+    def reclassify(
+        self, tenant: TenantId, level: Level, first: Bucket, last: Bucket, days: int
+    ) -> int:
+        """Count a tenant's buckets, over all tenants, under another retention; how many moved."""
+        self._table.put_many([{"pk": "*#counts", "sk": str(days)}])
+        moved = 0
+        for item in self._items(f"{tenant}#counts", Segment(level, first, last)):
+            if int(item["retention_days"]) != days:
+                self._move(tenant, item, days)
+                moved += 1
+        return moved
+
+    def _move(self, tenant: TenantId, item: Item, days: int) -> None:
+        level, _, name = str(item["sk"]).partition("#")
+        counts = _counts(item)
+        old = Place(None, Level(level), Bucket(name), int(item["retention_days"]))
+        new = Place(None, Level(level), Bucket(name), days)
+        minus = {counted: -number for counted, number in counts.items()}
+        names = {f"#c{n}": counted for n, counted in enumerate(counts)}
+        values = {f":c{n}": {"N": str(number)} for n, number in enumerate(counts.values())}
+        unchanged = "".join(f" AND #c{n} = :c{n}" for n in range(len(counts)))
+        own = {
+            "Update": {
+                "TableName": self._table.name,
+                "Key": {"pk": {"S": f"{tenant}#counts"}, "sk": {"S": item["sk"]}},
+                "UpdateExpression": "SET #days = :new",
+                "ConditionExpression": "#days = :old" + unchanged,
+                "ExpressionAttributeNames": {"#days": "retention_days", **names},
+                "ExpressionAttributeValues": {
+                    ":old": {"N": str(old.days)},
+                    ":new": {"N": str(days)},
+                    **values,
+                },
+            }
+        }
+        transact([own, counting(self._table, old, minus), counting(self._table, new, counts)])
+
+    def _items(self, scope: str, segment: Segment) -> Iterator[Item]:
+        return self._table.query_all(
+            "pk = :pk AND sk BETWEEN :first AND :last",
+            pk=scope,
+            first=f"{segment.level}#{segment.first}",
+            last=f"{segment.level}#{segment.last}",
+        )
+
+
+def _counts(item: Item) -> Counter[str]:
+    # No attribute of ours but a count has a "|" in its name.
+    return Counter({name: number for name, number in item.items() if "|" in name and number})
