@@ -22,6 +22,9 @@ os.environ.update(
     AWS_DEFAULT_REGION="us-east-1",
     AWS_ACCESS_KEY_ID="test",
     AWS_SECRET_ACCESS_KEY="test",
+    JOBS_QUEUE="https://sqs.us-east-1.amazonaws.com/123456789012/jobs-test",
+    ARCHIVE_BUCKET="archive-test",
+    MAX_STREAMS="3",
     POWERTOOLS_TRACE_DISABLED="true",
 )
 os.environ.pop("AWS_ENDPOINT_URL", None)

@@ -35,6 +35,9 @@ ENVIRONMENT = {
     "EVENT_RETENTION_DAYS": "30",
     "TIMELINE_SHARDS": "1",
     "ARCHIVE_ENABLED": "false",
+    "ARCHIVE_BUCKET": "",
+    "JOBS_QUEUE": "-",
+    "MAX_STREAMS": "1",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
 
@@ -65,11 +68,39 @@ STATUSES = {
     "405": "The path does not take this method; Allow lists those it takes",
     "409": "It is there already, or somebody was faster",
     "413": "More than the limit, which the detail names",
+    "415": "A body of a kind that is not read here; the detail names those that are",
     "422": "A field is wrong; errors names each",
     "429": "Too many requests; Retry-After says when",
     "500": "Something went wrong on our side",
     "503": "A part of ours did not answer; Retry-After says when to try again",
 }
+CLOUDEVENT = {
+    "type": "object",
+    "description": "A CloudEvent 1.0 in the JSON format. Other attributes and extensions, named by "
+    "[a-z0-9], are kept and read back as `attributes`.",
+    "required": ["specversion", "id", "source", "type"],
+    "properties": {
+        "specversion": {"const": "1.0"},
+        "id": {"type": "string", "minLength": 1, "maxLength": 128},
+        "source": {"type": "string", "minLength": 1, "maxLength": 256},
+        "type": {"type": "string", "minLength": 1, "maxLength": 128},
+        "time": {"type": "string", "format": "date-time"},
+        "datacontenttype": {"type": "string", "description": "JSON, or a type that ends in +json"},
+        "data": {"type": "object", "description": "The payload; this or data_base64"},
+        "data_base64": {"type": "string", "description": "The payload's JSON text as base64"},
+        "tenantid": {"type": "string"},
+        "severity": {"enum": ["info", "warning", "error", "critical"]},
+        "schemaversion": {"type": ["string", "number"]},
+    },
+    "additionalProperties": {"type": ["string", "integer", "boolean", "null"]},
+}
+# In binary mode the attributes are headers and the body is the data.
+BINARY_MODE = (
+    ("specversion", "`1.0`"),
+    ("id", "The event's id"),
+    ("source", "Its source"),
+    ("type", "Its type"),
+)
 
 
 def make() -> dict[str, Any]:
@@ -89,10 +120,8 @@ def make() -> dict[str, Any]:
                 paths.setdefault(path, {})[method] = _operation(operation, [str(r) for r in roles])
     envelope = Envelope.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= envelope.pop("$defs", {})
-    paths["/events/publish"]["post"]["requestBody"] = {
-        "required": True,
-        "content": {"application/json": {"schema": envelope}},
-    }
+    schemas |= {"Envelope": envelope, "CloudEvent": CLOUDEVENT}
+    _describe_publishing(paths)
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     return {
@@ -111,6 +140,59 @@ def make() -> dict[str, Any]:
                 "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
             },
         },
+    }
+
+
+def _describe_publishing(paths: dict[str, Any]) -> None:
+    """Bodies that the routes take as they are, and the statuses that they choose."""
+    envelope = {"$ref": "#/components/schemas/Envelope"}
+    event = {"$ref": "#/components/schemas/CloudEvent"}
+    several = {"type": "array", "items": envelope, "minItems": 1, "maxItems": 500}
+    wrapped = {"type": "object", "required": ["events"], "properties": {"events": several}}
+    publish, batch, cloudevents = (
+        paths[f"/events/{name}"]["post"] for name in ("publish", "batch", "cloudevents")
+    )
+    publish["requestBody"] = _body({"application/json": envelope})
+    batch["requestBody"] = _body({"application/json": {"anyOf": [several, wrapped]}})
+    batch["responses"]["207"] = _partly()
+    cloudevents["requestBody"] = _body(
+        {
+            "application/cloudevents+json": event,
+            "application/cloudevents-batch+json": {
+                "type": "array",
+                "items": event,
+                "maxItems": 500,
+            },
+            "application/json": {
+                "description": "The data, with the attributes in ce- headers; or an event",
+                "type": "object",
+            },
+        }
+    )
+    cloudevents["parameters"] = [
+        {
+            "name": f"ce-{name}",
+            "in": "header",
+            "required": False,
+            "description": f"{meaning}, in binary mode; text is percent-encoded",
+            "schema": {"type": "string"},
+        }
+        for name, meaning in BINARY_MODE
+    ]
+    cloudevents["responses"]["202"] = cloudevents["responses"].pop("200")
+    cloudevents["responses"]["207"] = _partly()
+
+
+def _body(schemas: dict[str, Any]) -> dict[str, Any]:
+    content = {kind: {"schema": schema} for kind, schema in schemas.items()}
+    return {"required": True, "content": content}
+
+
+def _partly() -> dict[str, Any]:
+    schema = {"$ref": "#/components/schemas/Batch"}
+    return {
+        "description": "Some of the events were not taken; their results say why",
+        "content": {"application/json": {"schema": schema}},
     }
 
 

@@ -1,4 +1,4 @@
-"""HTTP edge of reading: recent events, single ones, and the schemas."""
+"""HTTP edge of reading: recent events, single ones; and of event types."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from aws_lambda_powertools.event_handler.openapi.params import Query
 from aws_lambda_powertools.event_handler.request import Request
 from pydantic import AfterValidator
 
-from aetherlink.events import schemas
 from aetherlink.events.model import ROUTE_WORDS, Filters, Page, flat
 from aetherlink.events.service import Reading
 from aetherlink.events.statistics import Statistics, Stats
@@ -17,10 +16,12 @@ from aetherlink.kernel.paging import DEFAULT_LIMIT, MAX_LIMIT
 from aetherlink.kernel.time import parse_instant, to_text, utc_now
 from aetherlink.platform.http import By, create_app, path_text, serve
 from aetherlink.wiring import count_store, event_store, keeping, overview_store
+from aetherlink.wiring import types as event_types
 
 app = create_app()
 reading = Reading(event_store(), overview_store(), keeping(), utc_now)
 statistics = Statistics(count_store(), keeping(), utc_now)
+types = event_types()
 
 
 def _instant(given: str | None) -> str | None:
@@ -59,16 +60,31 @@ def stats(by: By, tenant_id: Text = None) -> Stats:
     return statistics.of(by.reads(tenant_id))
 
 
-@app.get("/events/schema", summary="The registered event types")
-def list_schemas(by: By) -> dict[str, Any]:
-    shown = [_shown(registered) for registered in schemas.BUILT_IN.values()]
-    return {"status": "ok", "count": len(shown), "schemas": shown}
+@app.get("/events/schema", summary="The event types: built in, the tenant's own, the platform's")
+def list_schemas(by: By, tenant_id: Text = None, cursor: Text = None) -> dict[str, Any]:
+    found, following = types.listed(by.reads(tenant_id), cursor or None)
+    shown = [registered.shown() for registered in found]
+    return {"status": "ok", "count": len(shown), "schemas": shown, "next_cursor": following}
 
 
 @app.get("/events/schema/<event_type>", summary="One event type")
-def schema(event_type: str, request: Request, by: By) -> dict[str, Any]:
-    registered = schemas.look_up(path_text(request, "event_type"))
-    return {"status": "ok", **_shown(registered)}
+def schema(event_type: str, request: Request, by: By, tenant_id: Text = None) -> dict[str, Any]:
+    found = types.look_up(by.reads(tenant_id), path_text(request, "event_type"))
+    return {"status": "ok", **found.shown()}
+
+
+# The body is taken as it is: a schema has its own grammar.
+@app.put("/events/schema/<event_type>", summary="Define an event type, or its next version")
+def define(
+    event_type: str,
+    request: Request,
+    by: By,
+    compatibility: Text = None,
+    tenant_id: Text = None,
+) -> dict[str, Any]:
+    name, body = path_text(request, "event_type"), app.current_event.json_body
+    made = types.define(by.writes(tenant_id), name, body, compatibility)
+    return {"status": "ok", **made.shown()}
 
 
 @app.get("/events/<event_id>", summary="One event")
@@ -81,13 +97,6 @@ def event(
         no_such_route("GET", f"/events/{wanted}")
     found = reading.one(by.reads(tenant_id), wanted, source)
     return {"status": "ok", "event": flat(found), **flat(found)}
-
-
-def _shown(registered: schemas.EventType) -> dict[str, Any]:
-    return {
-        **registered.model_dump(exclude={"payload_schema"}),
-        "schema": registered.payload_schema,
-    }
 
 
 lambda_handler = serve(app, "command-center")

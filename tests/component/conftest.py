@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import boto3
 import pytest
@@ -164,6 +165,25 @@ class Stack:
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return found
 
+    def run_jobs(self) -> list[str]:
+        """Let the worker take every message of the jobs queue, delayed ones at once, until there is
+        none. The bodies of messages that failed come back; they are in the queue again."""
+        handler = importlib.import_module("functions.jobs.worker").lambda_handler
+        sqs = boto3.client("sqs")
+        url = sqs.get_queue_url(QueueName="jobs-test")["QueueUrl"]
+        failed: dict[str, str] = {}
+        with patch("aetherlink.platform.messaging.MAX_DELAY_SECONDS", 0):
+            while got := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=1).get("Messages"):
+                message = got[0]
+                records = [{"messageId": message["MessageId"], "body": message["Body"]}]
+                if handler({"Records": records}, Context())["batchItemFailures"]:
+                    failed[message["ReceiptHandle"]] = message["Body"]
+                else:
+                    sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        for receipt in failed:
+            sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=receipt, VisibilityTimeout=0)
+        return list(failed.values())
+
     def publish(self, event_type: str = "autoheal.failed", **given: Any) -> Answer:
         tenant = given.pop("tenant", None)
         payload = given.pop("payload", {"service": "a", "action": "restart", "error": "boom"})
@@ -186,11 +206,11 @@ class Context:
 
 @pytest.fixture
 def stack() -> Iterator[Stack]:
-    from aetherlink.platform import dynamo, messaging
+    from aetherlink.platform import dynamo, messaging, objects
 
     with mock_aws():
         # Clients are cached per process, and moto's must be made inside its mock.
-        for cached in (dynamo.client, messaging._sns, messaging._sqs):
+        for cached in (dynamo.client, messaging._sns, messaging._sqs, objects._s3):
             cached.cache_clear()
         resources = template()["Resources"]
         for name, table in (("EventsTable", "events"), ("ProjectionsTable", "projections"),
@@ -198,7 +218,7 @@ def stack() -> Iterator[Stack]:
             _make_table(f"{table}-test", resources[name]["Properties"])
         sns, sqs = boto3.client("sns"), boto3.client("sqs")
         topic = sns.create_topic(Name="alerts-test")["TopicArn"]
-        for queue in ("aside-test", "notifications-test", "dead-test"):
+        for queue in ("aside-test", "notifications-test", "dead-test", "jobs-test"):
             sqs.create_queue(QueueName=queue)
         sns.subscribe(
             TopicArn=topic,
@@ -206,9 +226,19 @@ def stack() -> Iterator[Stack]:
             Endpoint="arn:aws:sqs:us-east-1:123456789012:notifications-test",
             Attributes={"RawMessageDelivery": "true"},
         )
+        forget()
         yield Stack()
-        for cached in (dynamo.client, messaging._sns, messaging._sqs):
+        for cached in (dynamo.client, messaging._sns, messaging._sqs, objects._s3):
             cached.cache_clear()
+
+
+def forget() -> None:
+    """What this process remembers of tables that are no more."""
+    from aetherlink import wiring
+
+    wiring.keeping()._read_at = None
+    wiring.journal()._last.clear()
+    wiring.journal()._listed.clear()
 
 
 def _make_table(name: str, properties: dict[str, Any]) -> None:

@@ -5,7 +5,9 @@
 
 Deliveries that were given up go back to their queue, where the first attempt is made at once. Event
 records that the relay could not read go through it once more; those that fail again are set aside
-again. Failed evaluator runs need nothing: the next minute's run does their work, so they are dropped.
+again. Steps of jobs go back to the jobs queue, and the work goes on where it stopped. The keeper is
+run once if any of its runs failed. Failed evaluator runs need nothing: the next minute's run does
+their work, so they are dropped.
 """
 
 from __future__ import annotations
@@ -47,6 +49,28 @@ def deliveries(outputs: dict[str, str]) -> int:
         sqs.delete_message(QueueUrl=dead, ReceiptHandle=message["ReceiptHandle"])
         moved += 1
     return moved
+
+
+def jobs(outputs: dict[str, str], queue: str) -> int:
+    sqs, moved = boto3.client("sqs"), 0
+    dead = outputs["JobsDeadLetterUrl"]
+    for message in received(dead):
+        sqs.send_message(QueueUrl=queue, MessageBody=message["Body"])
+        sqs.delete_message(QueueUrl=dead, ReceiptHandle=message["ReceiptHandle"])
+        moved += 1
+    return moved
+
+
+def keeper_runs(outputs: dict[str, str], keeper: str) -> int:
+    """How many failed runs of the keeper there were; a single one makes up for all of them."""
+    sqs, dead = boto3.client("sqs"), outputs["KeeperDeadLetterUrl"]
+    messages = received(dead)
+    if messages:
+        # It runs for minutes: nobody waits for it, and what fails again comes back to the queue.
+        boto3.client("lambda").invoke(FunctionName=keeper, InvocationType="Event", Payload=b"{}")
+    for message in messages:
+        sqs.delete_message(QueueUrl=dead, ReceiptHandle=message["ReceiptHandle"])
+    return len(messages)
 
 
 def records(outputs: dict[str, str], relay: str) -> tuple[int, int]:
@@ -108,12 +132,17 @@ def main(arguments: list[str]) -> int:
     cloudformation = boto3.client("cloudformation")
     stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     outputs = {o["OutputKey"]: o["OutputValue"] for o in stack["Outputs"]}
-    relay = cloudformation.describe_stack_resource(StackName=name, LogicalResourceId="EventsRelay")[
-        "StackResourceDetail"
-    ]["PhysicalResourceId"]
+
+    def physical(resource: str) -> str:
+        found = cloudformation.describe_stack_resource(StackName=name, LogicalResourceId=resource)
+        return found["StackResourceDetail"]["PhysicalResourceId"]
+
     print(f"deliveries sent again: {deliveries(outputs)}")
-    done, failed = records(outputs, relay)
+    done, failed = records(outputs, physical("EventsRelay"))
     print(f"event records relayed: {done}, set aside again: {failed}")
+    # The id of a queue is its URL.
+    print(f"steps of jobs sent again: {jobs(outputs, physical('Jobs'))}")
+    print(f"keeper runs made up for: {keeper_runs(outputs, physical('RetentionKeeper'))}")
     boto3.client("sqs").purge_queue(QueueUrl=outputs["EvaluatorDeadLetterUrl"])
     return 1 if failed else 0
 

@@ -13,11 +13,28 @@ from aetherlink.platform.config import config
 from aetherlink.platform.dynamo import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aetherlink.alerts.judge import Judge
     from aetherlink.alerts.service import Alerting
+    from aetherlink.archive.keeper import Keeper
+    from aetherlink.archive.service import Archive
+    from aetherlink.archive.store import DueStore
     from aetherlink.events.count_store import CountStore
     from aetherlink.events.journal import Journal
+    from aetherlink.events.slots import Slots
+    from aetherlink.events.stream import Stream
+    from aetherlink.events.tickets import Tickets
+    from aetherlink.events.types import Catalogue, Types
+    from aetherlink.events.upkeep_store import UpkeepStore
+    from aetherlink.jobs.model import Step
+    from aetherlink.jobs.service import Jobs
+    from aetherlink.jobs.store import JobStore
+    from aetherlink.platform.objects import Bucket
     from aetherlink.registry.service import Registry
+    from aetherlink.retention.keeper import Keeper as RetentionKeeper
+    from aetherlink.retention.pruning import Pruning
+    from aetherlink.retention.service import Retention
 
 
 @cache
@@ -65,6 +82,46 @@ def journal() -> Journal:
 
 
 # A function imports what it uses: each domain is loaded by the one handler that asks for it.
+def types() -> Types:
+    from aetherlink.events.type_store import TypeStore  # noqa: PLC0415
+    from aetherlink.events.types import Types  # noqa: PLC0415
+
+    return Types(TypeStore(control_table()))
+
+
+def catalogue() -> Catalogue:
+    from aetherlink.events.type_store import TypeStore  # noqa: PLC0415
+    from aetherlink.events.types import Catalogue  # noqa: PLC0415
+
+    return Catalogue(TypeStore(control_table()), utc_now)
+
+
+def stream() -> Stream:
+    import time  # noqa: PLC0415
+
+    from aetherlink.events.arrivals import ArrivalStore  # noqa: PLC0415
+    from aetherlink.events.stream import Stream  # noqa: PLC0415
+
+    return Stream(
+        ArrivalStore(projections_table()), event_store(), keeping(), utc_now, time.sleep
+    )
+
+
+def stream_slots() -> Slots:
+    import secrets  # noqa: PLC0415
+
+    from aetherlink.events.slots import Slots  # noqa: PLC0415
+    from aetherlink.platform.config import stream_config  # noqa: PLC0415
+
+    return Slots(control_table(), stream_config().max_streams, utc_now, secrets.token_hex)
+
+
+def tickets() -> Tickets:
+    from aetherlink.events.tickets import Tickets  # noqa: PLC0415
+
+    return Tickets(control_table(), utc_now)
+
+
 def registry() -> Registry:
     from aetherlink.registry.service import Registry  # noqa: PLC0415
     from aetherlink.registry.store import RegistryStore  # noqa: PLC0415
@@ -96,3 +153,125 @@ def alerting() -> Alerting:
         Reading(event_store(), overview_store(), keeping(), utc_now),
         utc_now,
     )
+
+
+@cache
+def job_store() -> JobStore:
+    from aetherlink.jobs.store import JobStore  # noqa: PLC0415
+
+    return JobStore(control_table())
+
+
+def jobs(kinds: Mapping[str, Step] | None = None) -> Jobs:
+    """Without `kinds` it only starts jobs."""
+    from aetherlink.jobs.service import Jobs  # noqa: PLC0415
+    from aetherlink.platform.config import jobs_config  # noqa: PLC0415
+    from aetherlink.platform.messaging import Queue  # noqa: PLC0415
+
+    return Jobs(job_store(), Queue(jobs_config().jobs_queue), kinds or {}, utc_now)
+
+
+def job_kinds() -> dict[str, Step]:
+    """The step of each kind of work that a job may be."""
+    from aetherlink.archive.service import RESTORE, VERIFY  # noqa: PLC0415
+    from aetherlink.archive.steps import Restoration, Verification  # noqa: PLC0415
+    from aetherlink.archive.store import ManifestStore  # noqa: PLC0415
+    from aetherlink.retention.applying import Applying  # noqa: PLC0415
+    from aetherlink.retention.pruning import Rest  # noqa: PLC0415
+    from aetherlink.retention.service import APPLY, PRUNE  # noqa: PLC0415
+
+    manifests, bucket = ManifestStore(control_table()), _archive_bucket()
+    return {
+        APPLY: Applying(upkeep_store(), count_store(), keeping(), utc_now).step,
+        PRUNE: Rest(pruning()).step,
+        VERIFY: Verification(manifests, bucket),
+        RESTORE: Restoration(
+            manifests,
+            bucket,
+            event_store(),
+            terms=keeping(),
+            policies=PolicyStore(control_table()),
+            now=utc_now,
+        ),
+    }
+
+
+@cache
+def due_store() -> DueStore:
+    from aetherlink.archive.store import DueStore  # noqa: PLC0415
+
+    return DueStore(projections_table())
+
+
+def archive() -> Archive:
+    from aetherlink.archive.filing import Filing  # noqa: PLC0415
+    from aetherlink.archive.service import Archive  # noqa: PLC0415
+    from aetherlink.archive.store import ManifestStore  # noqa: PLC0415
+
+    manifests, bucket = ManifestStore(control_table()), _archive_bucket()
+    return Archive(
+        event_store(),
+        due_store(),
+        manifests,
+        Filing(event_store(), manifests, bucket, utc_now) if bucket else None,
+        jobs(),
+        directory=f"s3://{bucket.name}/events" if bucket else None,
+        now=utc_now,
+    )
+
+
+def keeper() -> Keeper:
+    from aetherlink.archive.keeper import Keeper  # noqa: PLC0415
+
+    return Keeper(archive(), stage=config().stage, now=utc_now)
+
+
+def pruning() -> Pruning:
+    from aetherlink.retention.pruning import Pruning  # noqa: PLC0415
+    from aetherlink.retention.store import ReportedStore  # noqa: PLC0415
+
+    return Pruning(
+        events=event_store(),
+        upkeep=upkeep_store(),
+        counts=count_store(),
+        tenants=journal(),
+        reported=ReportedStore(projections_table()),
+        archiving=archive() if config().archive_enabled else None,
+        keeping=keeping(),
+        now=utc_now,
+    )
+
+
+def upkeep_store() -> UpkeepStore:
+    from aetherlink.events.upkeep_store import UpkeepStore  # noqa: PLC0415
+
+    return UpkeepStore(Table(config().events_table), shards=config().timeline_shards)
+
+
+def retention() -> Retention:
+    from aetherlink.retention.service import Retention  # noqa: PLC0415
+
+    bucket = _archive_bucket()
+    return Retention(
+        PolicyStore(control_table()),
+        keeping(),
+        pruning(),
+        jobs(),
+        utc_now,
+        archive_dir=f"s3://{bucket.name}/events" if bucket else None,
+    )
+
+
+def retention_keeper() -> RetentionKeeper:
+    from aetherlink.retention.keeper import Keeper  # noqa: PLC0415
+
+    return Keeper(pruning(), utc_now)
+
+
+@cache
+def _archive_bucket() -> Bucket | None:
+    """None where the archive is off."""
+    from aetherlink.platform.config import archive_config  # noqa: PLC0415
+    from aetherlink.platform.objects import Bucket  # noqa: PLC0415
+
+    return Bucket(archive_config().archive_bucket) if config().archive_enabled else None

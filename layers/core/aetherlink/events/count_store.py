@@ -82,8 +82,8 @@ class CountStore:
         else:
             unchanged = " AND ".join(f"#c{n} = :c{n}" for n in range(len(counted)))
             update["ConditionExpression"] = f"({update['ConditionExpression']}) AND {unchanged}"
-            for n, (name, number) in enumerate(counted.items()):
-                update["ExpressionAttributeNames"][f"#c{n}"] = name
+            for n, (counter, number) in enumerate(counted.items()):
+                update["ExpressionAttributeNames"][f"#c{n}"] = counter
                 update["ExpressionAttributeValues"][f":c{n}"] = {"N": str(number)}
         try:
             transact(requests)

@@ -20,7 +20,7 @@ from pydantic import (
 from aetherlink.kernel.errors import Flaw, TooLargeError, UnprocessableError
 from aetherlink.kernel.ids import digest
 from aetherlink.kernel.tenancy import TenantId
-from aetherlink.kernel.time import parse_instant, to_text
+from aetherlink.kernel.time import from_text, parse_instant, to_text
 
 # A producer's clock may be wrong; beyond this its time is not believed (contract, Events).
 CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -240,6 +240,13 @@ def expires_at(event: Event, retention: timedelta, floor: timedelta = DEDUPE_FLO
     return int(max(until, event.restored_until or until).timestamp())
 
 
+def kept_until(position_: str, retention: timedelta, floor: timedelta) -> int:
+    """The same of an event of which only the position is known."""
+    timestamp, received_at, _name = position_.split("#")
+    until = max(from_text(timestamp) + retention, from_text(received_at) + floor)
+    return int(until.timestamp())
+
+
 def is_from_platform(event_type: str) -> bool:
     """Types that only the platform itself may emit (contract, Events)."""
     return event_type.startswith(PLATFORM_PREFIXES)
@@ -275,6 +282,15 @@ class Entry:
     @property
     def timestamp_text(self) -> str:
         return self.position.partition("#")[0]
+
+    @property
+    def hour(self) -> str:
+        """The hour of its event time, as in `2026-11-23T08`."""
+        return self.position[: len("2026-11-23T08")]
+
+    @property
+    def received_text(self) -> str:
+        return self.position.split("#")[1]
 
     def fits(self, filters: Filters) -> bool:
         return (

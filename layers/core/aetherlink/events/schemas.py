@@ -1,4 +1,4 @@
-"""The registered event types: a JSON Schema (2020-12) for each payload, checked on publish.
+"""The built-in event types: a JSON Schema (2020-12) for each payload, checked on publish.
 
 Evolution is additive only: fields may be added, none may become required, more are always allowed.
 """
@@ -6,13 +6,18 @@ Evolution is additive only: fields may be added, none may become required, more 
 from __future__ import annotations
 
 from functools import cache
+from itertools import islice
 from typing import Any, Final
 
 from pydantic import BaseModel
 
+from aetherlink.events.compatibility import Compatibility, escaped
 from aetherlink.kernel.errors import Flaw, InvalidError, NotFoundError, UnprocessableError
 
 ENVELOPE_REQUIRED: Final = ("event_type", "source", "payload")
+
+MAX_FLAWS: Final = 50
+MAX_DETAIL: Final = 300
 
 Schema = dict[str, Any]
 
@@ -32,13 +37,20 @@ def _payload(required: dict[str, Schema], optional: dict[str, Schema] | None = N
 
 
 class EventType(BaseModel):
-    """A registered type, as `GET /events/schema` shows it."""
+    """A registered type: built in, or a tenant's own."""
 
     event_type: str
     required: list[str]
     description: str
     version: int
     payload_schema: Schema
+    tenant_id: str | None = None
+    compatibility: Compatibility | None = None
+
+    def shown(self) -> dict[str, Any]:
+        """As `GET /events/schema` shows it; built-in types have neither tenant nor compatibility."""
+        fields = self.model_dump(mode="json", exclude_none=True, exclude={"payload_schema"})
+        return {**fields, "schema": self.payload_schema}
 
 
 def _type(name: str, description: str, schema: Schema) -> EventType:
@@ -168,18 +180,58 @@ def look_up(event_type: str) -> EventType:
 
 
 def check_payload(event_type: str, payload: dict[str, Any]) -> None:
-    """Raises UnprocessableError that names every field which breaks the type's schema."""
-    flaws = tuple(
-        Flaw("/payload" + "".join(f"/{part}" for part in error.instance_path), error.message)
-        for error in _validator(event_type).iter_errors(payload)
-    )
+    """Raises UnprocessableError that names the fields which break the built-in type's schema."""
+    refuse(_validator(event_type).flaws(payload))
+
+
+def refuse(flaws: tuple[Flaw, ...]) -> None:
     if flaws:
         raise UnprocessableError(flaws)
 
 
-@cache
-def _validator(event_type: str) -> Any:
-    # Loaded with the first event of a type: a reader of events never pays for it.
-    import jsonschema_rs  # noqa: PLC0415
+class Validator:
+    """A schema made ready to judge payloads. It fetches nothing and runs in linear time.
 
-    return jsonschema_rs.Draft202012Validator(known(event_type).payload_schema)
+    Raises ValueError if the schema is none, or has a regular expression beyond the linear engine
+    (lookaround, backreferences, 1 MB compiled). `format` is asserted, for those formats that
+    JSON Schema names.
+    """
+
+    def __init__(self, schema: dict[str, Any], *, asserts_formats: bool = True) -> None:
+        # Loaded with the first event of a type: a reader of events never pays for it.
+        import jsonschema_rs  # noqa: PLC0415
+
+        # The default engine backtracks, and a schema comes from a tenant.
+        linear = jsonschema_rs.RegexOptions(size_limit=1 << 20, dfa_size_limit=1 << 20)
+        try:
+            self._judge = jsonschema_rs.Draft202012Validator(
+                schema,
+                pattern_options=linear,
+                validate_formats=asserts_formats,
+                offline=True,
+            )
+        except jsonschema_rs.ReferencingError as error:
+            raise ValueError(str(error)) from error
+
+    def flaws(self, instance: Any, *, at: str = "/payload") -> tuple[Flaw, ...]:
+        """What is wrong with it, the first 50 findings; empty if nothing. `at` is its pointer."""
+        if self._judge.is_valid(instance):
+            return ()
+        found = islice(self._judge.iter_errors(instance), MAX_FLAWS)
+        return tuple(
+            Flaw(
+                at + "".join(f"/{escaped(str(step))}" for step in error.instance_path),
+                # It quotes the value, which may have 256 KB.
+                shorten(error.message),
+            )
+            for error in found
+        )
+
+
+def shorten(text: str) -> str:
+    return text if len(text) <= MAX_DETAIL else f"{text[: MAX_DETAIL // 2]} … {text[-80:]}"
+
+
+@cache
+def _validator(event_type: str) -> Validator:
+    return Validator(known(event_type).payload_schema)

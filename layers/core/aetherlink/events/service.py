@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
+    from aetherlink.events.types import Catalogue
+
 # An answer may have 4 MB in all; the rest is for the envelope around the payloads.
 MAX_ANSWER_BYTES = 3_500_000
 _AROUND_PAYLOAD = 500
@@ -76,8 +78,15 @@ class Overview(Protocol):
 class Publisher:
     """Admits events from callers."""
 
-    def __init__(self, events: Events, keeping: Keeping, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        events: Events,
+        catalogue: Catalogue,
+        keeping: Keeping,
+        now: Callable[[], datetime],
+    ) -> None:
         self._events = events
+        self._catalogue = catalogue
         self._keeping = keeping
         self._now = now
 
@@ -87,9 +96,17 @@ class Publisher:
 
     def prepare(self, caller: Caller, body: Any) -> Event:
         """The event that a request body becomes. Raises the contract's error for a wrong one."""
+        event_type = stated_type(body)
+        if event_type not in schemas.BUILT_IN:
+            # Whether a type is known depends on the tenant, and is answered before any other field.
+            named = body.get("tenant_id")
+            tenant = caller.writes(named if isinstance(named, str) else None)
+            self._catalogue.known(tenant, event_type)
         envelope = parse_envelope(body)
         tenant = caller.writes(envelope.tenant_id)
-        schemas.check_payload(envelope.event_type, envelope.payload)
+        self._catalogue.check(
+            tenant, envelope.event_type, envelope.payload, envelope.schema_version
+        )
         payload_text(envelope.payload)
         now = self._now()
         return accept(
@@ -116,19 +133,24 @@ class Publisher:
         )
 
 
-def parse_envelope(body: Any) -> Envelope:
-    """The envelope in a request body, with the contract's own errors for its three main fields."""
+def stated_type(body: Any) -> str:
+    """The type that an envelope names, if it is there and not the platform's."""
     if not isinstance(body, dict):
         raise UnprocessableError((Flaw("", "must be a JSON object, an event's envelope"),))
     event_type = body.get("event_type")
     if event_type is None or event_type == "":
         raise InvalidError("event_type is required")
-    if isinstance(event_type, str):
-        if is_from_platform(event_type):
-            raise ForbiddenError(
-                f"{event_type[:128]} is emitted by the platform itself and cannot be published"
-            )
-        schemas.known(event_type)
+    if not isinstance(event_type, str):
+        raise UnprocessableError((Flaw("/event_type", "Input should be a valid string"),))
+    if is_from_platform(event_type):
+        raise ForbiddenError(
+            f"{event_type[:128]} is emitted by the platform itself and cannot be published"
+        )
+    return event_type
+
+
+def parse_envelope(body: dict[str, Any]) -> Envelope:
+    """The envelope in a request body, with the contract's own errors for missing fields."""
     for name in schemas.ENVELOPE_REQUIRED:
         if body.get(name) is None or body[name] == "":
             raise InvalidError(f"Missing required field: {name}")

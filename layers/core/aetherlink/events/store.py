@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import json
 import zlib
+from heapq import merge
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from aetherlink.events.model import (
@@ -26,16 +28,18 @@ from aetherlink.events.model import (
     Event,
     Filters,
     Severity,
+    expires_at,
+    is_past,
     payload_text,
 )
 from aetherlink.kernel.ids import digest
 from aetherlink.kernel.tenancy import TENANT_PATTERN, TenantId
 from aetherlink.kernel.time import from_text, to_text
-from aetherlink.platform.dynamo import ConditionFailedError, Item, Table
+from aetherlink.platform.dynamo import ConditionFailedError, Item, Table, call, client, to_item
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
+    from collections.abc import Container, Iterable, Iterator
+    from datetime import datetime, timedelta
 
     from aetherlink.events.keeping import Keeping
 
@@ -113,7 +117,7 @@ class EventStore:
             ceiling=ceiling,
         )
         complete = str(items[-1]["at"]) if more and items else None
-        return [_to_entry(item) for item in items if _is_entry(item)], complete
+        return [entry_of(item) for item in items if is_entry(item)], complete
 
     def fetch(self, entries: Iterable[Entry]) -> dict[str, Event]:
         """The events behind at most 100 entries, by position; those that are gone are left out."""
@@ -125,9 +129,92 @@ class EventStore:
                 found[event.position] = event
         return found
 
+    def stored_between(
+        self,
+        tenant_id: TenantId,
+        since: datetime,
+        until: datetime,
+        *,
+        leaving_out: Container[str] = (),
+    ) -> Iterator[list[Event]]:
+        """Every stored event of that time in pages of at most 100, oldest first, past its retention
+        or not, but for those at the positions to leave out. The end is not included."""
+        shards = (self._ascending(tenant_id, n, since, until) for n in range(self._shards))
+        entries = (
+            entry_of(item)
+            for item in merge(*shards, key=lambda item: str(item["at"]))
+            if item["at"] not in leaving_out
+        )
+        while page := list(islice(entries, 100)):
+            found = self.fetch(page)
+            yield [found[entry.position] for entry in page if entry.position in found]
+
+    def expiring_between(
+        self, tenant_id: TenantId, since: datetime, until: datetime, *, before: datetime
+    ) -> Iterator[Entry]:
+        """The stored events of that time which storage may delete before an instant."""
+        limit = int(before.timestamp())
+        for shard in range(self._shards):
+            for item in self._ascending(tenant_id, shard, since, until):
+                if item.get("expires_at", limit) < limit:
+                    yield entry_of(item)
+
+    def keep_until(self, entry: Entry, instant: datetime) -> bool:
+        """Keep an event at least so long; False if it is gone, or stays as long already."""
+        until = int(instant.timestamp())
+        try:
+            call(
+                lambda: client().update_item(
+                    TableName=self._table.name,
+                    Key=to_item({"pk": f"{entry.tenant_id}#{entry.event_id}", "sk": entry.source}),
+                    UpdateExpression="SET expires_at = :until",
+                    # Never the beginnings of an event that storage has deleted meanwhile.
+                    ConditionExpression="attribute_exists(pk) AND expires_at < :until",
+                    ExpressionAttributeValues=to_item({":until": until}),
+                )
+            )
+        except ConditionFailedError:
+            return False
+        return True
+
+    def restore(self, event: Event, *, retention: timedelta, now: datetime) -> bool:
+        """Put an archived event back until its `restored_until`; False if it is there and shown.
+
+        One that is there but past its retention, or restored for a shorter time, is put in its place;
+        one that this same restore has put there already counts as restored.
+        """
+        stays_until = _text(event.restored_until)
+        only_if = "attribute_not_exists(pk) OR expires_at < :now OR restored_until < :until"
+        if is_past(event.timestamp, retention, now):
+            only_if += " OR attribute_not_exists(restored_until)"
+        try:
+            self._table.put(
+                _to_item(event, self._shards, expires_at(event, retention, self._keeping.floor)),
+                only_if=only_if,
+                now=int(now.timestamp()),
+                until=stays_until,
+            )
+        except ConditionFailedError as taken:
+            return taken.found is not None and taken.found.get("restored_until") == stays_until
+        return True
+
     @property
     def shards(self) -> int:
         return self._shards
+
+    def _ascending(
+        self, tenant_id: TenantId, shard: int, since: datetime, until: datetime
+    ) -> Iterator[Item]:
+        """A shard's index items of that time, oldest first; what is no event of ours is left out."""
+        found = self._table.query_all(
+            # No position is as short as the end: it is not included.
+            "#timeline = :key AND #at BETWEEN :since AND :until",
+            index="timeline",
+            key=f"{tenant_id}#{shard}",
+            since=to_text(since),
+            until=to_text(until),
+        )
+        return (item for item in found if is_entry(item))
 
     def _item(self, event: Event) -> Item:
         return _to_item(event, self._shards, self._keeping.expires_at(event))
@@ -265,7 +352,7 @@ def _just_below(position: str) -> str:
     return position[:-1] + chr(ord(position[-1]) - 1) + TOP
 
 
-def _is_entry(item: Item) -> bool:
+def is_entry(item: Item) -> bool:
     """Not for one that somebody wrote into the table by hand: a list goes on without it."""
     return len(item["at"]) == _POSITION and {"event_type", "severity"} <= item.keys()
 
@@ -320,7 +407,7 @@ def _readable(item: Item) -> Event | None:
         return None
 
 
-def _to_entry(item: Item) -> Entry:
+def entry_of(item: Item) -> Entry:
     tenant, _, event_id = str(item["pk"]).partition("#")
     return Entry(
         item["at"], TenantId(tenant), event_id, item["sk"], item["event_type"], item["severity"]

@@ -8,7 +8,9 @@ ControlPlaneError
 ├── MethodNotAllowedError   405  the path exists, the method does not
 ├── ConflictError           409  it is there already, or somebody was faster
 ├── TooLargeError           413  more than we take, with the limit
+├── UnsupportedMediaTypeError 415  a body of a kind we do not read; names those we do
 ├── UnprocessableError      422  well-formed, but a field is wrong; names each field
+├── TooManyRequestsError    429  more at once than we take; says when to come back
 └── UnavailableError        503  a part of ours did not answer; try again
 """
 
@@ -55,6 +57,10 @@ class TooLargeError(ControlPlaneError):
     title = "Too large"
 
 
+class UnsupportedMediaTypeError(ControlPlaneError):
+    title = "Unsupported media type"
+
+
 @dataclass(frozen=True)
 class Flaw:
     """What is wrong with one field: a JSON pointer into the body, and a sentence."""
@@ -69,6 +75,14 @@ class UnprocessableError(ControlPlaneError):
     def __init__(self, flaws: tuple[Flaw, ...]) -> None:
         super().__init__("; ".join(f"{flaw.pointer or 'body'}: {flaw.detail}" for flaw in flaws))
         self.flaws = flaws
+
+
+class TooManyRequestsError(ControlPlaneError):
+    title = "Too many requests"
+
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class UnavailableError(ControlPlaneError):

@@ -55,6 +55,30 @@ class DispatchConfig(BaseModel):
     notifications_dead_letter_queue: str
 
 
+class StreamConfig(BaseModel):
+    """What the live stream is told besides."""
+
+    model_config = ConfigDict(frozen=True)
+
+    max_streams: int = Field(ge=1, le=500)
+
+
+class JobsConfig(BaseModel):
+    """What is told besides to whoever starts jobs, and to their worker."""
+
+    model_config = ConfigDict(frozen=True)
+
+    jobs_queue: str
+
+
+class ArchiveConfig(BaseModel):
+    """What is told besides to whoever reads or writes the archive."""
+
+    model_config = ConfigDict(frozen=True)
+
+    archive_bucket: str = Field(description="Empty where the archive is off")
+
+
 def _read(model: type[Model]) -> Model:
     names = {name: name.upper() for name in model.model_fields}
     return model.model_validate(
@@ -75,3 +99,23 @@ def relay_config() -> RelayConfig:
 @cache
 def dispatch_config() -> DispatchConfig:
     return _read(DispatchConfig)
+
+
+@cache
+def stream_config() -> StreamConfig:
+    return _read(StreamConfig)
+
+
+@cache
+def jobs_config() -> JobsConfig:
+    return _read(JobsConfig)
+
+
+@cache
+def archive_config() -> ArchiveConfig:
+    return _read(ArchiveConfig)
+
+
+def has_own_endpoint() -> bool:
+    """Whether a local cloud stands in for AWS; botocore reads where from the same variable."""
+    return bool(os.environ.get("AWS_ENDPOINT_URL"))

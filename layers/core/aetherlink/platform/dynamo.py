@@ -116,12 +116,22 @@ class Table:
             "ExpressionAttributeNames": {**names, **sets},
         }
         _conditional(request, only_if, values)
-        given = {**to_item(given), **request.get("ExpressionAttributeValues", {})}
-        if only_if:
-            words = re.findall(r"#([a-z]\w+)", only_if)
-            request["ExpressionAttributeNames"] |= {f"#{word}": word for word in words}
-            request["ReturnValuesOnConditionCheckFailure"] = "NONE"
-        return {"Update": {**request, "ExpressionAttributeValues": given}}
+        _give(request, given)
+        return {"Update": request}
+
+    def set(
+        self, pk: str, sk: str, values: Item, *, only_if: str | None = None, **names: Any
+    ) -> None:
+        """Change attributes of an item. ConditionFailedError if a condition does not hold."""
+        request: Item = {
+            "TableName": self.name,
+            "Key": to_item({"pk": pk, "sk": sk}),
+            "UpdateExpression": "SET " + ", ".join(f"#s{i} = :s{i}" for i in range(len(values))),
+        }
+        _conditional(request, only_if, names)
+        _name(request, {f"#s{i}": name for i, name in enumerate(values)})
+        _give(request, {f":s{i}": value for i, value in enumerate(values.values())})
+        call(lambda: client().update_item(**request))
 
     def delete(self, pk: str, sk: str, *, only_if: str | None = None, **names: Any) -> None:
         """Remove an item, if it is there. ConditionFailedError if a condition does not hold."""
@@ -174,6 +184,13 @@ class Table:
     ) -> tuple[list[Item], bool]:
         """One page from the top, and whether there is more below it."""
         items, last = self._page(condition, index, limit, values, newest_first=True)
+        return items, last is not None
+
+    def query_up(
+        self, condition: str, *, limit: int, index: str | None = None, **values: Any
+    ) -> tuple[list[Item], bool]:
+        """One page from the bottom, and whether there is more above it."""
+        items, last = self._page(condition, index, limit, values)
         return items, last is not None
 
     def query_all(
@@ -291,8 +308,18 @@ def _conditional(request: Item, condition: str | None, values: Item) -> None:
         return
     request["ConditionExpression"] = condition
     request["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+    _name(request, {f"#{word}": word for word in re.findall(r"#(\w+)", condition)})
+    _give(request, {f":{name}": value for name, value in values.items()})
+
+
+def _name(request: Item, names: Item) -> None:
+    if names:
+        request.setdefault("ExpressionAttributeNames", {}).update(names)
+
+
+def _give(request: Item, values: Item) -> None:
     if values:
-        request["ExpressionAttributeValues"] = to_item({f":{k}": v for k, v in values.items()})
+        request.setdefault("ExpressionAttributeValues", {}).update(to_item(values))
 
 
 def _plain(value: Any) -> Any:

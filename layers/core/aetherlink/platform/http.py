@@ -6,6 +6,7 @@ import base64
 import json
 import math
 import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote, unquote
 
@@ -27,9 +28,11 @@ from aetherlink.kernel.errors import (
     MethodNotAllowedError,
     NotFoundError,
     TooLargeError,
+    TooManyRequestsError,
     UnauthenticatedError,
     UnavailableError,
     UnprocessableError,
+    UnsupportedMediaTypeError,
 )
 from aetherlink.kernel.tenancy import Caller
 from aetherlink.kernel.time import to_text, utc_now
@@ -38,9 +41,15 @@ from aetherlink.platform.identity import CHALLENGE, authorise, identify
 from aetherlink.platform.telemetry import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    ByTicket = Callable[[str, Mapping[str, str]], Caller]
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
+# Characters that an answer spends on saying what is wrong: Lambda answers with 6 MB at most, and a
+# small body can have a great many flaws.
+_ROOM = 100_000
+_ROOM_OF_AN_ITEM = 1_500
 
 STATUS_BY_ERROR: dict[type[ControlPlaneError], int] = {
     InvalidError: 400,
@@ -50,7 +59,9 @@ STATUS_BY_ERROR: dict[type[ControlPlaneError], int] = {
     MethodNotAllowedError: 405,
     ConflictError: 409,
     TooLargeError: 413,
+    UnsupportedMediaTypeError: 415,
     UnprocessableError: 422,
+    TooManyRequestsError: 429,
     UnavailableError: 503,
 }
 
@@ -66,26 +77,31 @@ def create_app() -> APIGatewayRestResolver:
     return app
 
 
-def serve(app: APIGatewayRestResolver, service: str) -> Callable[[Proxy, Any], Proxy]:
+def serve(
+    app: APIGatewayRestResolver, service: str, *, by_ticket: ByTicket | None = None
+) -> Callable[[Proxy, Any], Proxy]:
     """The Lambda handler of `app`: admits the caller, runs the route, and never leaks an exception.
 
     The role check stands here, before Powertools validates the body, because a stranger is to learn
     nothing of what a valid body would be. `service` names the part in the request log.
+    `by_ticket` makes a caller of `?ticket=` and the headers, for who cannot send credentials.
     """
 
     def lambda_handler(event: Proxy, context: Any) -> Proxy:
         started = time.perf_counter()
+        sent_as = _content_type(event)
         event = _normalised(event)
         caller: Caller | None = None
         try:
-            caller = _admit(event)
+            caller = _admit(event, by_ticket)
             app.context["caller"] = caller
+            app.context["sent"] = Sent(sent_as, event["headers"], event["body"])
             answer = app.resolve(event, context)
         except ControlPlaneError as error:
             answer = problem(error, event)
         except Exception:  # noqa: BLE001 - the edge: a bug becomes a 500 without its details
             logger.exception("unexpected failure", path=event["resource"])
-            answer = problem(ControlPlaneError("Something went wrong on our side"), event)
+            answer = problem(ControlPlaneError(_OUR_FAULT), event)
         finally:
             app.context.clear()
         _finish(answer, event)
@@ -101,6 +117,26 @@ def current_caller(request: Request) -> Caller:
 
 
 By = Annotated[Caller, Depends(current_caller)]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A request's body as it came, for a route that takes more than a JSON object.
+
+    `content_type` is the client's own, which the headers no longer show; "" if it sent none.
+    """
+
+    content_type: str
+    headers: Mapping[str, str]
+    text: str
+
+
+def sent_body(request: Request) -> Sent:
+    sent: Sent = request.context["sent"]
+    return sent
+
+
+AsSent = Annotated[Sent, Depends(sent_body)]
 
 
 def path_text(request: Request, name: str) -> str:
@@ -137,25 +173,31 @@ def to_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+def answered(body: Any, status: int) -> Response[Any]:
+    """A route's answer with a status other than 200."""
+    return Response(status_code=status, content_type="application/json", body=body)
+
+
 def problem(error: ControlPlaneError, event: Proxy) -> Proxy:
     """`error` as an RFC 9457 answer."""
-    status = next((STATUS_BY_ERROR[t] for t in type(error).__mro__ if t in STATUS_BY_ERROR), 500)
-    body: dict[str, Any] = {
+    status = _status(error)
+    body = {
         "type": "about:blank",
         "title": error.title,
         "status": status,
-        "detail": str(error),
+        "detail": _cut(str(error), _ROOM),
         "instance": event.get("requestContext", {}).get("path") or event["path"],
         "trace_id": _trace_id(event),
+        **_errors(error, _ROOM),
     }
     headers = {"Content-Type": "application/problem+json"}
-    if isinstance(error, UnprocessableError):
-        body["errors"] = [{"pointer": f.pointer, "detail": f.detail} for f in error.flaws]
     if isinstance(error, UnauthenticatedError):
         headers["WWW-Authenticate"] = CHALLENGE
     if isinstance(error, MethodNotAllowedError):
         headers["Allow"] = ", ".join(error.allowed)
-    if status == STATUS_BY_ERROR[UnavailableError]:
+    if isinstance(error, TooManyRequestsError):
+        body["retry"] = error.retry_after_seconds * 1000
+    if isinstance(error, (TooManyRequestsError, UnavailableError)):
         headers["Retry-After"] = str(getattr(error, "retry_after_seconds", 2))
     return {
         "statusCode": status,
@@ -163,6 +205,48 @@ def problem(error: ControlPlaneError, event: Proxy) -> Proxy:
         "body": to_json(body),
         "isBase64Encoded": False,
     }
+
+
+def item_problem(error: Exception) -> dict[str, Any]:
+    """The same for one item of a batch, as members of its result. Any error that is none of ours is
+    a bug, and shows nothing of itself."""
+    known = error if isinstance(error, ControlPlaneError) else ControlPlaneError(_OUR_FAULT)
+    return {
+        "http_status": _status(known),
+        "title": known.title,
+        "detail": _cut(str(known), _ROOM_OF_AN_ITEM),
+        **_errors(known, _ROOM_OF_AN_ITEM),
+    }
+
+
+def _status(error: ControlPlaneError) -> int:
+    return next((STATUS_BY_ERROR[t] for t in type(error).__mro__ if t in STATUS_BY_ERROR), 500)
+
+
+def _errors(error: ControlPlaneError, room: int) -> dict[str, Any]:
+    """The member `errors`, where the error names fields: the first of them that there is room for."""
+    if not isinstance(error, UnprocessableError):
+        return {}
+    shown: list[dict[str, str]] = []
+    for flaw in error.flaws:
+        room -= len(flaw.pointer) + len(flaw.detail)
+        if shown and room < 0:
+            more = len(error.flaws) - len(shown)
+            shown.append({"pointer": "", "detail": f"and {more:,} more like these"})
+            break
+        # The first is shown whatever its length; a name of a megabyte can stand in it.
+        pointer, detail = _cut(flaw.pointer, 1_000), _cut(flaw.detail, 1_000)
+        shown.append({"pointer": pointer, "detail": detail})
+    return {"errors": shown}
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _content_type(event: Proxy) -> str:
+    given = event.get("headers") or {}
+    return next((str(v) for n, v in given.items() if v and str(n).lower() == "content-type"), "")
 
 
 def _normalised(event: Proxy) -> Proxy:
@@ -183,7 +267,7 @@ def _normalised(event: Proxy) -> Proxy:
     return {**event, "headers": headers, "resource": resource, "path": path}
 
 
-def _admit(event: Proxy) -> Caller | None:
+def _admit(event: Proxy, by_ticket: ByTicket | None) -> Caller | None:
     """The caller, if the route takes one and lets it in; the body is text of at most 4 MB after this."""
     required = ROUTES.get((event["httpMethod"], event["resource"]))
     caller = None
@@ -192,13 +276,26 @@ def _admit(event: Proxy) -> Caller | None:
     if required is None and not is_fallback:
         raise ForbiddenError("This route is not in the access table; nobody may use it")
     if required:
-        caller = identify(
-            event["headers"], mode=config().auth_mode, ip=_ip(event), trace_id=_trace_id(event)
-        )
+        caller = _identify(event, by_ticket)
         authorise(caller, required)
     event["body"] = _text_body(event)
     event["isBase64Encoded"] = False
     return caller
+
+
+def _identify(event: Proxy, by_ticket: ByTicket | None) -> Caller:
+    """The caller by its headers; by a ticket only if it sends none that say who it is."""
+    headers = event["headers"]
+    ticket = (event.get("queryStringParameters") or {}).get("ticket")
+    if by_ticket and ticket and not any(headers.get(n, "").strip() for n in _CREDENTIALS):
+        # Of a GET alone: what sends no headers can do nothing else, and no ticket buys another.
+        if event["httpMethod"] == "GET":
+            caller = by_ticket(ticket, headers)
+            return replace(caller, ip=_ip(event), trace_id=_trace_id(event))
+    return identify(headers, mode=config().auth_mode, ip=_ip(event), trace_id=_trace_id(event))
+
+
+_CREDENTIALS = ("authorization", "x-api-key", "x-user-roles")
 
 
 def _text_body(event: Proxy) -> str:
@@ -215,6 +312,7 @@ def _text_body(event: Proxy) -> str:
     return text
 
 
+_OUR_FAULT = "Something went wrong on our side"
 _BODY_TOO_LARGE = f"A request body may have {MAX_BODY_BYTES:,} bytes (4 MB) at most"
 
 

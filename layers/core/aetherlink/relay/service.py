@@ -39,6 +39,12 @@ class Book(Protocol):
     def enter(self, events: Sequence[Event]) -> list[Event]: ...
 
 
+class Due(Protocol):
+    """What is to be archived."""
+
+    def mark(self, events: Iterable[Event]) -> None: ...
+
+
 class Observer(Protocol):
     def observe(self, events: Sequence[Event]) -> None: ...
 
@@ -54,14 +60,17 @@ class Aside(Protocol):
 class Relay:
     def __init__(
         self,
+        *,
         overview: Overview,
         journal: Book,
+        due: Due | None,
         judge: Observer,
         topic: Announcements,
         aside: Aside,
     ) -> None:
         self._overview = overview
         self._journal = journal
+        self._due = due
         self._judge = judge
         self._topic = topic
         self._aside = aside
@@ -103,6 +112,9 @@ class Relay:
         for event in events:
             if event.event_type in RULE_EVENTS and event.restored_until is None:
                 self._announce(event)
+        if self._due:
+            # First of all: what is not marked could expire unarchived.
+            self._due.mark([event for event in events if event.restored_until is None])
         self._overview.add(events)
         self._journal.enter(events)
         # What came back from the archive happened long ago.
