@@ -82,7 +82,7 @@ def issue_ticket(by: By) -> Issued:
 
 def by_ticket(ticket: str, headers: Mapping[str, str]) -> Caller:
     session = tickets.present(ticket, headers.get("last-event-id", ""))
-    app.append_context(session=session)
+    app.context["session"] = session
     return session.caller
 
 

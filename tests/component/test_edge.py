@@ -24,6 +24,8 @@ from tests.component.conftest import Stack
 PROTECTED = sorted((method, path) for (method, path), roles in ROUTES.items() if roles)
 OPEN = sorted((method, path) for (method, path), roles in ROUTES.items() if not roles)
 NO_OPS = ("agent", "viewer")
+PUBLISHING = ("/events/publish", "/events/batch", "/events/cloudevents")
+REFUSED = {**dict.fromkeys(PUBLISHING, ("viewer",)), "/jobs/{job_id}": ("guest",)}
 FOUR_MB = 4 * 1024 * 1024
 
 
@@ -159,11 +161,7 @@ def test_a_malformed_roles_array_is_400(stack: Stack, roles: str) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "roles"),
-    [
-        (method, path, role)
-        for method, path in PROTECTED
-        for role in (("viewer",) if path == "/events/publish" else NO_OPS)
-    ],
+    [(method, path, role) for method, path in PROTECTED for role in REFUSED.get(path, NO_OPS)],
 )
 def test_a_route_refuses_every_role_that_is_not_in_its_row(
     stack: Stack, method: str, path: str, roles: str

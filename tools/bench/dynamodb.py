@@ -439,14 +439,15 @@ class Double:
     ) -> dict[str, Any]:
         items: list[Item] = []
         sizes: list[int] = []
-        limit, is_cut = request.get("Limit"), False
+        read, limit, is_cut = 0, request.get("Limit"), False
         for key in keys:
             entry = index.entry(store.get(key))
             assert entry is not None
             items.append(entry)
             sizes.append(size_of(entry))
             # DynamoDB stops at the limit without looking whether anything follows.
-            if len(items) == limit or sum(sizes) > MAX_PAGE:
+            read += sizes[-1]
+            if len(items) == limit or read > MAX_PAGE:
                 is_cut = True
                 break
         is_count = request.get("Select") == "COUNT"

@@ -21,6 +21,7 @@ from aetherlink.kernel.errors import (
 )
 from aetherlink.kernel.tenancy import Caller, Role, TenantId
 from aetherlink.kernel.time import to_text
+from aetherlink.platform.telemetry import logger
 
 NOW = datetime(2026, 11, 23, 8, 30, tzinfo=UTC)
 CALLER = Caller("test", frozenset({Role.AGENT}), TenantId("acme"))
@@ -132,7 +133,7 @@ def test_a_bug_with_one_event_is_that_events_own_and_logged(
     stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logged: list[Any] = []
-    monkeypatch.setattr(batch.logger, "error", lambda *a, **k: logged.append(k))
+    monkeypatch.setattr(logger, "error", lambda *a, **k: logged.append(k))
     bug = ZeroDivisionError("secret")
 
     outcomes = publish(Memory(), [{"event_id": "a"}, {"event_id": "b", stage: bug}])

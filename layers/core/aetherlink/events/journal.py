@@ -167,7 +167,7 @@ class Journal:
 
     def _places(self, group: _Group, *, is_retry: bool) -> list[Place]:
         """Where a group is counted: in three buckets of its tenant's, each with its class."""
-        days = self._keeping.of(group.tenant, timestamp=begins(group.minute)).days
+        days = self._keeping.of_event(group.events[0]).days
         places = []
         for level in Level:
             name = bucket(level, begins(group.minute))
@@ -190,7 +190,7 @@ class Journal:
         counts = count(events)
         for place in places:
             chunk.counts[place] = chunk.counts.get(place, Counter()) + counts
-        retention = self._keeping.of(group.tenant, timestamp=begins(group.minute))
+        retention = self._keeping.of_event(group.events[0])
         shown = [event for event in events if is_shown(event, retention, now)]
         for scope in (group.tenant, ALL):
             chunk.arrivals.setdefault(scope, []).extend(shown)

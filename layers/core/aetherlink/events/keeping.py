@@ -180,15 +180,21 @@ class Keeping:
             return Term(self.default, restored)
         return Term(timedelta(days=policy.retention_days), restored)
 
-    def of(self, tenant_id: TenantId, *, timestamp: datetime | None = None) -> timedelta:
-        """A tenant's retention as it was at most 30 s ago; as it is now, for an event from so long
-        ago that the difference could matter."""
+    def of(self, tenant_id: TenantId) -> timedelta:
+        """A tenant's retention as it was at most 30 s ago."""
         now = self._now()
-        is_backdated = timestamp is not None and timestamp < now - _BACKDATED
-        if self._read_at is None or is_backdated or now - self._read_at >= MAX_AGE:
+        if self._read_at is None or now - self._read_at >= MAX_AGE:
             self._cached, self._read_at = self.terms(), now
         return self._cached[tenant_id].retention
 
+    def of_event(self, event: Event) -> timedelta:
+        """The same for an event's tenant; as it was when the event came in, for one from so long
+        before that the difference could matter."""
+        is_backdated = event.timestamp < event.received_at - _BACKDATED
+        if is_backdated and self._read_at is not None and self._read_at < event.received_at:
+            self._read_at = None
+        return self.of(event.tenant_id)
+
     def expires_at(self, event: Event) -> int:
         """When storage may delete it, in epoch seconds."""
-        return expires_at(event, self.of(event.tenant_id, timestamp=event.timestamp), self.floor)
+        return expires_at(event, self.of_event(event), self.floor)

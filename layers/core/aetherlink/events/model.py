@@ -25,6 +25,7 @@ from aetherlink.kernel.time import from_text, parse_instant, to_text
 # A producer's clock may be wrong; beyond this its time is not believed (contract, Events).
 CLOCK_TOLERANCE = timedelta(minutes=5)
 MAX_PAYLOAD_BYTES = 256 * 1024
+MAX_ATTRIBUTES_BYTES = 16 * 1024
 # Event time may be past retention on arrival. The item is kept for a day all the same, so that the
 # producer's retries are still recognised as the same event.
 DEDUPE_FLOOR = timedelta(days=1)
@@ -95,6 +96,15 @@ class Envelope(BaseModel):
         # "1" and 1 are both in use among the spec's clients.
         is_number = isinstance(given, (int, float)) and not isinstance(given, bool)
         return str(given) if is_number else given
+
+    @field_validator("attributes")
+    @classmethod
+    def _not_too_many(cls, given: dict[str, Any] | None) -> dict[str, Any] | None:
+        size = len(json.dumps(given, ensure_ascii=False).encode("utf-8", "replace"))
+        if given and size > MAX_ATTRIBUTES_BYTES:
+            limit = f"{MAX_ATTRIBUTES_BYTES:,} bytes (16 KB)"
+            raise ValueError(f"must have {limit} at most as JSON, got {size:,}")
+        return given
 
     @field_validator("event_id")
     @classmethod

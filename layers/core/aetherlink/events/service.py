@@ -123,7 +123,7 @@ class Publisher:
         """Store it. It is durable when this returns; what was there already is left as it is."""
         earlier = self._events.add(event)
         kept = earlier or event
-        retention = self._keeping.of(kept.tenant_id, timestamp=kept.timestamp)
+        retention = self._keeping.of_event(kept)
         return Published(
             event_type=kept.event_type,
             event_id=kept.event_id,

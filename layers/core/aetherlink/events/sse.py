@@ -22,7 +22,7 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 def to_text(answer: Answer, secret: str = "") -> str:
     """The answer's body. `secret` goes onto every id, behind a full stop, for a ticket's session."""
     suffix = f".{secret}" if secret else ""
-    blocks = [f"retry: {RETRY_MS}\n"]
+    blocks = [f"retry: {RETRY_MS}\n\n"]
     blocks += [_block(message, suffix) for message in answer.messages]
     if not answer.messages:
         blocks.append(": nothing new; ask again from the id below\n")

@@ -136,14 +136,15 @@ class Stream:
     def _rest(self, result: _Round, scope: Scope, now: datetime) -> None:
         """Nothing was found from the scope's place on: it is the end, or it is gone."""
         place = result.position.places[scope]
-        end = place.page - 1 if place.is_end(now) else self._arrivals.last(scope)
+        is_end = place.is_end(now)
+        end = place.page - 1 if is_end else self._arrivals.last(scope)
         if end >= place.page:
             # A page was written this very moment; the next look finds it.
             return
         idle = Place(end + 1, idle_at=int(now.timestamp()))
         result.position = result.position.moved(scope, idle)
-        # Of the place itself nothing is left, neither its page nor the one before.
-        if end + 1 != place.page or place.index:
+        # Neither its page nor the one before is left: nobody can know what came between.
+        if not is_end and (end == 0 or end + 1 != place.page or place.index):
             result.messages.append(_gap(result.position))
 
     def _collect(self, result: _Round, steps: Iterator[Step], filters: Filters) -> None:

@@ -44,7 +44,11 @@ class ConditionFailedError(Exception):
 def client() -> DynamoDBClient:
     # Standard retries with jitter; short timeouts, so that a caller gets a 503 rather than a 504.
     settings = BotoConfig(
-        connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3}
+        connect_timeout=2,
+        read_timeout=5,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        # As many as a batch of events writes at a time, and some.
+        max_pool_connections=20,
     )
     return boto3.client("dynamodb", config=settings)
 

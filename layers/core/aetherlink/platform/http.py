@@ -286,12 +286,12 @@ def _admit(event: Proxy, by_ticket: ByTicket | None) -> Caller | None:
 def _identify(event: Proxy, by_ticket: ByTicket | None) -> Caller:
     """The caller by its headers; by a ticket only if it sends none that say who it is."""
     headers = event["headers"]
+    has_credentials = any(headers.get(name, "").strip() for name in _CREDENTIALS)
     ticket = (event.get("queryStringParameters") or {}).get("ticket")
-    if by_ticket and ticket and not any(headers.get(n, "").strip() for n in _CREDENTIALS):
-        # Of a GET alone: what sends no headers can do nothing else, and no ticket buys another.
-        if event["httpMethod"] == "GET":
-            caller = by_ticket(ticket, headers)
-            return replace(caller, ip=_ip(event), trace_id=_trace_id(event))
+    # Of a GET alone: what sends no headers can do nothing else, and no ticket buys another.
+    if by_ticket and ticket and not has_credentials and event["httpMethod"] == "GET":
+        caller = by_ticket(ticket, headers)
+        return replace(caller, ip=_ip(event), trace_id=_trace_id(event))
     return identify(headers, mode=config().auth_mode, ip=_ip(event), trace_id=_trace_id(event))
 
 
