@@ -81,17 +81,18 @@ class Connection:
         tenant: str | None = None,
         raw: bytes | None = None,
         query: Mapping[str, str | int | None] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """`body` is sent as JSON, `raw` as it is; roles None: without credentials."""
         given = {name: value for name, value in (query or {}).items() if value is not None}
         target = self._base + path + (f"?{urlencode(given)}" if given else "")
         content = json.dumps(body).encode() if body is not None else raw
-        headers = {"Content-Type": "application/json"} if content is not None else {}
+        sent = {"Content-Type": "application/json"} if content is not None else {}
         if roles is not None:
-            headers["X-User-Roles"] = roles
+            sent["X-User-Roles"] = roles
         if tenant is not None:
-            headers["X-Tenant-ID"] = tenant
-        self._http.request(method, target, content, headers)
+            sent["X-Tenant-ID"] = tenant
+        self._http.request(method, target, content, {**sent, **(headers or {})})
         with self._http.getresponse() as answer:
             text = answer.read()
             found = {name.lower(): value for name, value in answer.getheaders()}

@@ -74,3 +74,44 @@ def verdicts(results: Results) -> list[Verdict]:
         *_bounds("all tenants", results.views, "tenants"),
         *_statistics(results.differences, results.counted),
     ]
+
+
+def _imports(imports: Imports) -> Iterator[Verdict]:
+    for name, (imported, _) in imports.ratios().items():
+        yield Verdict(
+            f"import {name}: at most {IMPORT_RATIO} x a DynamoDB client",
+            f"{imported:.2f} x",
+            imported <= IMPORT_RATIO,
+        )
+
+
+def _publish(sizes: Mapping[int, Row]) -> Iterator[Verdict]:
+    every = [row[PUBLISH] for row in sizes.values()]
+    calls, units = max(m.calls for m in every), max(m.write_units for m in every)
+    cpu = max(m.cpu_ms for m in every)
+    yield Verdict("publish: one AWS call", f"{calls}", calls == 1)
+    yield Verdict(
+        f"publish: at most {PUBLISH_UNITS} write units", f"{units}", units <= PUBLISH_UNITS
+    )
+    yield Verdict(
+        f"publish: at most {PUBLISH_CPU_MS} ms of CPU", f"{cpu:.2f} ms", cpu <= PUBLISH_CPU_MS
+    )
+
+
+def _bounds(where: str, rows: Mapping[int, Row], unit: str) -> Iterator[Verdict]:
+    """A bound that does not know how many events there are holds at every size."""
+    for name in next(iter(rows.values())):
+        calls, items = BOUNDS[name]
+        at = {number: row[name] for number, row in rows.items()}
+        yield Verdict(
+            f"{where}, {name}: at most {calls} calls and {items:,} items",
+            ", ".join(f"{m.calls} and {m.items:,} at {n:,} {unit}" for n, m in at.items()),
+            all(m.calls <= calls and m.items <= items for m in at.values()),
+        )
+
+
+def _statistics(differences: list[str] | None, counted: int) -> Iterator[Verdict]:
+    if differences is not None:
+        found = f"{len(differences)} differ" + "".join(f"; {d}" for d in differences[:3])
+        budget = f"statistics over {counted:,} events equal a count one by one, also after a replay"
+        yield Verdict(budget, found, not differences)

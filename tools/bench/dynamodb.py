@@ -114,11 +114,17 @@ class Index:
         if was == now:
             return units(max(sizes))
         if was is not None:
-            places = self.partitions[was[0]]
-            del places[bisect_left(places, was[1])]
+            self.leave(*was)
         if now is not None:
-            insort(self.partitions.setdefault(now[0], []), now[1])
+            self.enter(*now)
         return sum(map(units, sizes))
+
+    def enter(self, partition: str, place: Place) -> None:
+        insort(self.partitions.setdefault(partition, []), place)
+
+    def leave(self, partition: str, place: Place) -> None:
+        places = self.partitions[partition]
+        del places[bisect_left(places, place)]
 
     def _place(self, key: Key, entry: Item | None) -> tuple[str, Place] | None:
         if entry is None:
@@ -149,7 +155,8 @@ class Store:
             is_all = projection["ProjectionType"] == "ALL"
             self.indexes[given["IndexName"]] = Index(*names, None if is_all else kept)
         self.stream: list[Change] | None = [] if "StreamSpecification" in properties else None
-        self._items: dict[Key, bytes] = {}
+        # Each packed, with its size.
+        self._items: dict[Key, tuple[bytes, int]] = {}
 
     def __len__(self) -> int:
         return len(self._items)
@@ -164,25 +171,32 @@ class Store:
         return str(pk), str(sk)
 
     def get(self, key: Key) -> Item | None:
-        packed = self._items.get(key)
-        return None if packed is None else _unpack(packed)
+        found = self._items.get(key)
+        return _unpack(found[0]) if found else None
 
     def replace(self, key: Key, new: Item | None) -> int:
         """Write an item, or remove it (None); the write units."""
-        packed_old, packed = self._items.get(key), None if new is None else _pack(new)
-        old = None if packed_old is None else _unpack(packed_old)
-        size = max(size_of(old) if old else 0, size_of(new) if new else 0)
+        there = self._items.get(key)
+        old_packed, old_size = there or (None, 0)
+        packed, size = (None, 0) if new is None else (_pack(new), size_of(new))
         if size > MAX_ITEM:
             raise Refusal("ValidationException", "Item size has exceeded the maximum allowed size")
-        self.primary.replace(key, old, new)
-        if packed is None:
-            self._items.pop(key, None)
-        else:
-            self._items[key] = packed
-        if self.stream is not None and packed_old != packed:
+        place = (key[1], *key)
+        if packed is not None:
+            self._items[key] = packed, size
+            if there is None:
+                self.primary.enter(key[0], place)
+        elif there is not None:
+            del self._items[key]
+            self.primary.leave(key[0], place)
+        if self.stream is not None and old_packed != packed:
             names = (self.primary.hash_name, self.primary.range_name)
-            self.stream.append(Change(key, names, packed_old, packed))
-        return units(size) + sum(i.replace(key, old, new) for i in self.indexes.values())
+            self.stream.append(Change(key, names, old_packed, packed))
+        cost = units(max(old_size, size))
+        if self.indexes:
+            old = _unpack(old_packed) if old_packed is not None else None
+            cost += sum(index.replace(key, old, new) for index in self.indexes.values())
+        return cost
 
 
 @dataclass
@@ -278,11 +292,12 @@ class Double:
     @contextmanager
     def on_the_wire(self, client: DynamoDBClient) -> Iterator[None]:
         """A client's requests are answered where they would be sent."""
-        client.meta.events.register("before-send.dynamodb", self._answer)
+        answer: Any = self._answer  # the stubs expect handlers that answer nothing
+        client.meta.events.register("before-send.dynamodb", answer)
         try:
             yield
         finally:
-            client.meta.events.unregister("before-send.dynamodb", self._answer)
+            client.meta.events.unregister("before-send.dynamodb", answer)
 
     def _answer(self, request: Any, **_: Any) -> AWSResponse:
         started = process_time()
@@ -441,8 +456,7 @@ class Double:
         sizes: list[int] = []
         read, limit, is_cut = 0, request.get("Limit"), False
         for key in keys:
-            entry = index.entry(store.get(key))
-            assert entry is not None
+            entry = index.entry(store.get(key)) or {}
             items.append(entry)
             sizes.append(size_of(entry))
             # DynamoDB stops at the limit without looking whether anything follows.

@@ -165,10 +165,9 @@ def update(item: Item, expression: str, scope: Scope) -> Item:
     changed = dict(item)
     for verb, name, operand, fallback in _clauses(expression):
         attribute = scope.name(name)
-        if verb == "REMOVE":
+        if operand is None:  # REMOVE
             changed.pop(attribute, None)
             continue
-        assert operand is not None
         value = operand.of(item, scope)
         if value is None and fallback is not None:
             value = fallback.of(item, scope)

@@ -27,7 +27,7 @@ def _value_size(value: Mapping[str, Any]) -> int:
         return len(content) if content.isascii() else len(content.encode())
     if kind == "N":
         digits = str(content).strip("-0.").replace(".", "")
-        return (len(digits) + 1) // 2 + 1 + content.startswith("-")
+        return (len(digits) + 1) // 2 + 1 + int(content.startswith("-"))
     if kind == "B":
         return len(content)
     if kind in {"BOOL", "NULL"}:

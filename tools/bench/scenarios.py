@@ -107,9 +107,7 @@ def _only(stack: Stack, rules: Mapping[str, str], name: str | None) -> None:
 def views(number: int, tenants: int) -> Row:
     """All-tenant views over that many events and tenants."""
     stack = Stack(workload.NOW)
-    stack.load(
-        workload.of_tenants(number, tenants), partial(_say, f"{tenants:,} tenants")
-    )
+    stack.load(workload.of_tenants(number, tenants), partial(_say, f"{tenants:,} tenants"))
     _say("all tenants", f"{number:,} events of {tenants:,} tenants stored")
     wanted = ("recent", "recent, event_type", "recent, source", "recent, severity error", "stats")
     reads = _reads(None)

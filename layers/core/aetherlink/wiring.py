@@ -102,9 +102,7 @@ def stream() -> Stream:
     from aetherlink.events.arrivals import ArrivalStore  # noqa: PLC0415
     from aetherlink.events.stream import Stream  # noqa: PLC0415
 
-    return Stream(
-        ArrivalStore(projections_table()), event_store(), keeping(), utc_now, time.sleep
-    )
+    return Stream(ArrivalStore(projections_table()), event_store(), keeping(), utc_now, time.sleep)
 
 
 def stream_slots() -> Slots:

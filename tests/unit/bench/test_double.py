@@ -52,7 +52,7 @@ class Pair:
     def __call__(self, operation: str, **request: Any) -> Any:
         expected = _outcome(self.moto, operation, request)
         # moto answers every request that is sent, beside whoever else does.
-        with patch.object(botocore_stubber, "enabled", False), self.wired.on_the_wire(self.client):  # noqa: FBT003
+        with patch.object(botocore_stubber, "enabled", False), self.wired.on_the_wire(self.client):
             assert _outcome(self.client, operation, request) == expected
         with self.inner.in_process():
             assert _outcome(self.client, operation, request) == expected
@@ -136,8 +136,10 @@ def test_queries_page_and_sort_and_project_alike(both: Pair) -> None:
                 KeyConditionExpression="#line = :l AND #at BETWEEN :x AND :y",
                 ExpressionAttributeNames={"#line": "line", "#at": "at"},
                 ExpressionAttributeValues={
-                    ":l": {"S": "l1"}, ":x": {"S": "005"}, ":y": {"S": "045~"},
-                },  # fmt: skip
+                    ":l": {"S": "l1"},
+                    ":x": {"S": "005"},
+                    ":y": {"S": "045~"},
+                },
                 ScanIndexForward=forward,
                 Limit=4,
                 **start,
@@ -154,7 +156,9 @@ def test_updates_add_set_and_fall_back(both: Pair) -> None:
         both("update_item", TableName="t", Key=KEY,
              UpdateExpression="ADD #n0 :n0, #n1 :n1 SET #s0 = :s0",
              ExpressionAttributeNames={"#n0": "info|a.b", "#n1": "error|c", "#s0": "expires_at"},
-             ExpressionAttributeValues={":n0": {"N": "2"}, ":n1": {"N": "-1"}, ":s0": {"N": "9"}})  # fmt: skip
+             ExpressionAttributeValues={
+                 ":n0": {"N": "2"}, ":n1": {"N": "-1"}, ":s0": {"N": "9"},
+             })  # fmt: skip
         both("update_item", TableName="t", Key=KEY,
              UpdateExpression="SET since = if_not_exists(since, :s) REMOVE expires_at",
              ExpressionAttributeValues={":s": {"S": "now"}})  # fmt: skip

@@ -36,6 +36,50 @@ def keeping() -> Keeping:
     return Keeping(Policies(), default=30 * DAY, is_archiving=False, now=lambda: NOON)
 
 
+def created(number: int, now: datetime) -> Event:
+    return Event(
+        event_id=f"e{number}",
+        event_type="lead.created",
+        source="test",
+        tenant_id=TenantId("usual"),
+        severity=Severity.INFO,
+        timestamp=now,
+        received_at=now,
+        payload={},
+    )
+
+
+def test_after_a_day_of_silence_pages_go_on_above_every_number_that_was() -> None:
+    """Pages expire in any order, and a process may remember one from before."""
+    table, clock = MemoryTable(), [NOON]
+
+    def process() -> Journal:
+        return Journal(
+            table, keeping(), lambda: clock[0], sleep=lambda _: None, write=table.transact
+        )
+
+    def pages() -> list[int]:
+        return [int(p["sk"]) for p in table.query_all("pk = :pk", pk="usual#arrivals")]
+
+    remembering, other = process(), process()
+    for number in range(3):
+        remembering.enter([created(number, clock[0])])
+    first = pages()
+    assert first == [first[0], first[0] + 1, first[0] + 2]
+    # The newest two are gone; the oldest lingers.
+    for number in first[1:]:
+        del table.items["usual#arrivals", f"{number:016d}"]
+    clock[0] += timedelta(hours=26)
+
+    other.enter([created(7, clock[0])])
+    remembering.enter([created(8, clock[0])])
+
+    later = pages()
+    assert later[0] == first[0]
+    assert later[1] > first[2]
+    assert later[2] == later[1] + 1
+
+
 events = st.lists(
     st.builds(
         lambda number, tenant, seconds, kind, severity: Event(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aetherlink.events import sse
@@ -346,6 +346,7 @@ ACTIONS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(actions=ACTIONS)
 def test_every_event_comes_exactly_once_wherever_answers_are_cut(
     actions: list[tuple[str, TenantId, int]],

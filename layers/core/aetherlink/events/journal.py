@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 # A stream record can come again for a day, and from the queue aside for 14 days.
 SEEN_KEPT = timedelta(days=16)
 ARRIVALS_KEPT = timedelta(hours=25)
+# A guess of the last page is no good any more when its page may have gone.
+_GUESS_KEPT = timedelta(minutes=10)
 # Counts outlive the retention by this much, and longer than most policies are: one that is
 # lengthened finds them.
 COUNTS_KEPT = timedelta(days=400)
@@ -85,7 +87,7 @@ class Journal:
         self._sleep = sleep
         self._write = write
         # The last page of arrivals by scope. Only a guess: the transaction finds out.
-        self._last: dict[str, int] = {}
+        self._last: dict[str, tuple[int, datetime]] = {}
         self._listed: set[str] = set()
 
     def enter(self, events: Sequence[Event]) -> list[Event]:
@@ -100,7 +102,7 @@ class Journal:
                 for chunk in self._chunks(groups, is_retry=attempt > 0):
                     self._write(chunk.requests())
                     for scope, page in chunk.pages.items():
-                        self._last[scope] = page
+                        self._last[scope] = page, self._now()
                     entered += chunk.events
                 return entered
             except (ConditionFailedError, ContendedError):
@@ -238,15 +240,16 @@ class Journal:
         return chunk
 
     def _next_page(self, scope: str, now: datetime) -> int:
-        if scope not in self._last:
+        last, known_at = self._last.get(scope, (0, now - _GUESS_KEPT))
+        if known_at <= now - _GUESS_KEPT:
             newest = self._table.query(
                 "pk = :pk", pk=f"{scope}#arrivals", limit=1, newest_first=True
             )
-            # After a day of silence no page is left. A number from the clock is above any that was:
-            # nobody writes a thousand pages a second for long.
-            start = int(now.timestamp() * 1000)
-            self._last[scope] = int(newest[0]["sk"]) if newest else start
-        return self._last[scope] + 1
+            # After a day of silence the pages go, in any order. A number from the clock is above any
+            # that was: nobody writes a thousand pages a second for long.
+            is_alive = bool(newest) and newest[0]["expires_at"] > now.timestamp()
+            last = int(newest[0]["sk"]) if is_alive else int(now.timestamp() * 1000)
+        return last + 1
 
 
 @dataclass(frozen=True)

@@ -108,12 +108,19 @@ def parse_compatibility(given: Any, pointer: str) -> Compatibility | None:
     return Compatibility(given.upper())
 
 
+# An EventSource dispatches these itself, and the stream's own word is among them.
+STREAM_WORDS = frozenset({"error", "gap", "message", "open"})
+
+
 def _check_name(event_type: str) -> None:
     if not NAME.fullmatch(event_type):
         detail = (
             "an event type has 1 to 128 letters, digits, '_', '.' or '-' and starts with a letter "
             f"or digit, got {event_type[:140]!r}"
         )
+        raise UnprocessableError((Flaw("path/event_type", detail),))
+    if event_type in STREAM_WORDS:
+        detail = f"'{event_type}' is what a live stream itself says; name the type otherwise"
         raise UnprocessableError((Flaw("path/event_type", detail),))
     if event_type in schemas.BUILT_IN and not is_from_platform(event_type):
         raise ConflictError(f"The event type '{event_type}' is built in")

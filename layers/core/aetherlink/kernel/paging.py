@@ -28,7 +28,7 @@ def decode_cursor(cursor: str, *question: str) -> str:
     try:
         body = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         position, seal = body
-    except (ValueError, TypeError, binascii.Error) as error:
+    except (ValueError, TypeError, binascii.Error, RecursionError) as error:
         raise InvalidError(_WRONG) from error
     if not isinstance(position, str) or seal != digest(position, *question):
         raise InvalidError(_WRONG)
