@@ -112,7 +112,8 @@ def _item(registered: EventType) -> Item:
         "sk": registered.event_type,
         "version": registered.version,
         "compatibility": str(registered.compatibility),
-        "description": registered.description,
+        # Some emulators still refuse empty texts.
+        "description": registered.description or None,
         # As text, so that it comes back as it was sent, floats included.
         "schema": json.dumps(registered.payload_schema, ensure_ascii=False, separators=(",", ":")),
     }
@@ -122,7 +123,7 @@ def _to_type(item: Item) -> EventType:
     return EventType(
         event_type=str(item["sk"]).partition("#")[0],
         required=list(ENVELOPE_REQUIRED),
-        description=item["description"],
+        description=item.get("description", ""),
         version=item["version"],
         payload_schema=json.loads(item["schema"]),
         tenant_id=str(item["pk"]).partition("#")[0],
