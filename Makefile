@@ -4,7 +4,7 @@ local = @$(PYTHON) -m tools.local
 dev = .local/venvs/dev/bin
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: help up down status logs verify redrive demo test unit e2e check format lock openapi build clean
+.PHONY: help up down status logs verify redrive demo test unit e2e bench check format lock openapi build clean
 
 help: ## these lines
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -41,6 +41,10 @@ e2e: up ## the tests against the deployed stack   [ENDPOINT=]
 test: ## all tests   [ENDPOINT=]
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory e2e
+
+bench: ## what requests cost, against the budgets; writes docs/performance.md   [ARGS=--quick|--check]
+	$(local) dev
+	@$(dev)/python -m tools.bench $(ARGS)
 
 check: ## types, lint, imports, template, security
 	$(local) dev

@@ -33,16 +33,22 @@ BOUNDS: dict[str, tuple[int, int]] = {
     PUBLISH: (1, 0),
     "recent": (6, _LISTED),
     "recent, event_type": (6, _LISTED),
-    "recent, source": (25, _LISTED),
-    "recent, severity info": (25, _LISTED),
+    "recent, source": (30, _LISTED),
+    "recent, severity info": (30, _LISTED),
     "recent, severity error": (6, _LISTED),
     "recent, since + until": (6, _LISTED),
     "recent, event_type + source": (6, _LISTED),
     "event by id": (3, 40),
     "stats": (16, _COUNTED),
-    BY_TYPE: (12, _JUDGED),
+    BY_TYPE: (16, _JUDGED),
     BY_SOURCE: (35, _JUDGED),
 }
+
+
+# From here on every page and bucket is full, and no more of anything may be read for more events: at
+# three times the events, less than this times the items.
+FULL_FROM = 100_000
+GROWTH = 1.5
 
 
 @dataclass(frozen=True)
@@ -71,13 +77,15 @@ def verdicts(results: Results) -> list[Verdict]:
         *_imports(results.imports),
         *_publish(results.sizes),
         *_bounds("one tenant", results.sizes, "events"),
+        *_growth("one tenant", {n: r for n, r in results.sizes.items() if n >= FULL_FROM}),
         *_bounds("all tenants", results.views, "tenants"),
+        *_growth("all tenants", {n: r for n, r in results.views.items() if n > 1}),
         *_statistics(results.differences, results.counted),
     ]
 
 
 def _imports(imports: Imports) -> Iterator[Verdict]:
-    for name, (imported, _) in imports.ratios().items():
+    for name, (imported, _) in imports.ratios.items():
         yield Verdict(
             f"import {name}: at most {IMPORT_RATIO} x a DynamoDB client",
             f"{imported:.2f} x",
@@ -107,6 +115,20 @@ def _bounds(where: str, rows: Mapping[int, Row], unit: str) -> Iterator[Verdict]
             f"{where}, {name}: at most {calls} calls and {items:,} items",
             ", ".join(f"{m.calls} and {m.items:,} at {n:,} {unit}" for n, m in at.items()),
             all(m.calls <= calls and m.items <= items for m in at.values()),
+        )
+
+
+def _growth(where: str, rows: Mapping[int, Row]) -> Iterator[Verdict]:
+    """From the first of these sizes to the last."""
+    if len(rows) < 2:
+        return
+    (first, before), *_, (last, after) = rows.items()
+    for name in before:
+        a, b = before[name], after[name]
+        yield Verdict(
+            f"{where}, {name}: no more at {last:,} than at {first:,}",
+            f"{a.calls} calls and {a.items:,} items, then {b.calls} and {b.items:,}",
+            b.calls <= GROWTH * a.calls and b.items <= GROWTH * a.items,
         )
 
 

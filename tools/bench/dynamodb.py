@@ -541,7 +541,7 @@ def _pack(item: Item) -> bytes:
 
 
 def _unpack(packed: bytes) -> Item:
-    item: Item = marshal.loads(packed)  # noqa: S302  # nosec B302 - packed above
+    item: Item = marshal.loads(packed)  # noqa: S302  # nosec B302
     return item
 
 

@@ -31,41 +31,38 @@ print(time.process_time() - started)
 
 @dataclass(frozen=True)
 class Imports:
-    """CPU milliseconds. `ready` is the import and the first client, which a first request needs."""
+    """Of each module: its import, and its import with making a client (which a first request needs),
+    as multiples of a client alone."""
 
     client_ms: float
-    modules: dict[str, tuple[float, float]]
+    ratios: dict[str, tuple[float, float]]
     # Modules that the template names and that are not there.
     missing: list[str]
-
-    def ratios(self) -> dict[str, tuple[float, float]]:
-        """Of each module: its import, and its import with a client, by the client alone."""
-        return {
-            name: (imported / self.client_ms, ready / self.client_ms)
-            for name, (imported, ready) in self.modules.items()
-        }
 
 
 def measure(rounds: int, say: Callable[[str], None]) -> Imports:
     functions = [properties for _, properties in template.of_type("AWS::Serverless::Function")]
     named = sorted({module_of(properties) for properties in functions})
     modules = [n for n in named if (ROOT / (n.replace(".", "/") + ".py")).exists()]
-    code = {"": CLIENT}
-    for name in modules:
-        code[name] = f"import {name}"
-        code[f"{name}+"] = f"import {name}\nfrom aetherlink.platform.dynamo import client\nclient()"
-    taken: dict[str, list[float]] = {name: [] for name in code}
-    # By turns, so that a busy machine is so for all of them; the first round writes the bytecode.
+    clients: list[float] = []
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in modules}
+    # The first round writes the bytecode.
     for number in range(rounds + 1):
         say(f"imports: round {number} of {rounds}")
-        for name, text in code.items():
-            seconds = _run(text)
+        for name in modules:
+            # Side by side, so that a busy machine is so for all three.
+            client = _run(CLIENT)
+            imported = _run(f"import {name}")
+            ready = _run(f"import {name}\nfrom aetherlink.platform.dynamo import client\nclient()")
             if number:
-                taken[name].append(1000 * seconds)
-    medians = {name: median(values) for name, values in taken.items()}
+                clients.append(client)
+                taken[name].append((imported / client, ready / client))
     return Imports(
-        client_ms=medians[""],
-        modules={name: (medians[name], medians[f"{name}+"]) for name in modules},
+        client_ms=1000 * median(clients),
+        ratios={
+            name: (median(a for a, _ in pairs), median(b for _, b in pairs))
+            for name, pairs in taken.items()
+        },
         missing=[name for name in named if name not in modules],
     )
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tools.bench.budgets import IMPORT_RATIO, PUBLISH_CPU_MS, PUBLISH_UNITS, verdicts
+from tools.bench.budgets import (
+    FULL_FROM,
+    GROWTH,
+    IMPORT_RATIO,
+    PUBLISH_CPU_MS,
+    PUBLISH_UNITS,
+    verdicts,
+)
 from tools.bench.plot import Panel, draw
 
 if TYPE_CHECKING:
@@ -120,7 +127,7 @@ def _imports(results: Results) -> Iterable[str]:
     )
     yield from _lines(
         ["module", "import", "import and client"],
-        [[f"`{n}`", f"{a:.2f}", f"{b:.2f}"] for n, (a, b) in imports.ratios().items()],
+        [[f"`{n}`", f"{a:.2f}", f"{b:.2f}"] for n, (a, b) in imports.ratios.items()],
     )
     if imports.missing:
         yield f"\nNot there yet: {', '.join(f'`{name}`' for name in imports.missing)}."
@@ -130,7 +137,9 @@ def _budgets(results: Results) -> Iterable[str]:
     yield (
         f"A handler's import: {IMPORT_RATIO} times a DynamoDB client. A publish: one call,"
         f" {PUBLISH_UNITS} write units, {PUBLISH_CPU_MS} ms of CPU. A read: a number of calls and"
-        " items that does not depend on how many events there are (`tools/bench/budgets.py`)."
+        " items that does not depend on how many events there are: bounds for every size, and"
+        f" less than {GROWTH} times the items for three times the events once every page and bucket"
+        f" is full ({FULL_FROM:,} events)."
         " Statistics: what counting every event one by one gives, to the unit, also after an hour of"
         " the stream has come again.\n"
     )

@@ -28,7 +28,7 @@ def of_one_tenant(first: int, end: int) -> list[Event]:
 
 
 def _numbered(n: int) -> Event:
-    chance = random.Random(n)  # noqa: S311 - not a secret
+    chance = random.Random(n)  # noqa: S311  # nosec B311
     is_wanted, is_info = n % ONE_IN == 500, n % ONE_IN == 250
     # The wanted ones are in the window and out of it by turns, as the others are.
     is_recent = (n + n // ONE_IN) % 2 == 0
@@ -56,7 +56,7 @@ def of_tenants(number: int, tenants: int) -> list[Event]:
 def for_the_count(number: int, tenants: int) -> list[Event]:
     """Over 100 days, half of them in the last hour; some of the platform's own; one in 30 comes up to
     three days late, and may be past its tenant's retention then. In the order of their arrival."""
-    chance = random.Random(number)  # noqa: S311 - not a secret
+    chance = random.Random(number)  # noqa: S311  # nosec B311
     names = [*(f"tenant-{n}" for n in range(tenants)), SYSTEM]
     events = []
     for n in range(number):

@@ -18,10 +18,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NewType
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from aetherlink.events.model import RULE_EVENTS, Event, Severity
 from aetherlink.kernel.ids import digest
+from aetherlink.kernel.shape import Given, Shape
 from aetherlink.kernel.tenancy import SYSTEM, TENANT_PATTERN, TenantId
 from aetherlink.kernel.time import to_text
 
@@ -40,10 +41,8 @@ GROUP_FIELDS = ("source", "event_type", "severity", "tenant_id")
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 
 
-class RuleDraft(BaseModel):
+class RuleDraft(Given):
     """The body of POST /alerts/rules."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1, max_length=128)
     window_seconds: int = Field(gt=0, le=MAX_WINDOW_SECONDS)
@@ -94,10 +93,8 @@ class RuleDraft(BaseModel):
         return given
 
 
-class Rule(BaseModel):
+class Rule(Shape):
     """A rule as it is kept and shown. `tenant_id` None: global, over every tenant's events."""
-
-    model_config = ConfigDict(frozen=True)
 
     id: RuleId
     rule_id: RuleId

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 # How many hits a judgement by hand counts at most; beyond it "at least that many" is all one learns.
-MAX_COUNTED = 1000
+MAX_COUNTED = 100
 _BACK_FILL = 100
 
 
@@ -128,7 +128,9 @@ class Alerting:
             groups.setdefault(fingerprint(group), (group, []))[1].append(event)
         for watch in self._watches.of(rule):
             groups.setdefault(fingerprint(watch.group), (watch.group, []))
-        self._hits.add((rule, key, e) for key, (_, events) in groups.items() for e in events)
+        self._hits.add_missing(
+            [(rule, key, e) for key, (_, events) in groups.items() for e in events]
+        )
         rows = (self._judge_now(rule, group, key) for key, (group, _) in groups.items())
         return [row for row in rows if row]
 

@@ -21,13 +21,14 @@ from aetherlink.platform.dynamo import ConditionFailedError, Item, Table, transa
 from aetherlink.platform.telemetry import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from aetherlink.events.model import Event
     from aetherlink.events.store import EventStore
 
 # Hits outlive their window by this much, for records that come late.
 LATENESS = timedelta(hours=1)
+_BATCH_GET = 100
 
 
 class RuleStore:
@@ -120,6 +121,15 @@ class HitStore:
     def add(self, hits: Iterable[tuple[Rule, str, Event]]) -> None:
         """Note that rules count events, under (rule, fingerprint). The same hit twice is one."""
         items = {(item["pk"], item["sk"]): item for item in (_hit_item(*hit) for hit in hits)}
+        self._table.put_many(items.values())
+
+    def add_missing(self, hits: Sequence[tuple[Rule, str, Event]]) -> None:
+        """The same for hits of which most are there already: reading costs less than writing."""
+        items = {(item["pk"], item["sk"]): item for item in (_hit_item(*hit) for hit in hits)}
+        keys = list(items)
+        for start in range(0, len(keys), _BATCH_GET):
+            for found in self._table.get_many(keys[start : start + _BATCH_GET]):
+                del items[found["pk"], found["sk"]]
         self._table.put_many(items.values())
 
     def newest(

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from aetherlink.events.model import Event, flat
+from aetherlink.kernel.shape import Given, Shape
 from aetherlink.kernel.time import from_text, parse_instant, to_text
 
 if TYPE_CHECKING:
@@ -246,10 +247,8 @@ def _instant(given: object) -> object:
 Instant = Annotated[datetime, BeforeValidator(_instant)]
 
 
-class Range(BaseModel):
+class Range(Given):
     """Events from `since` on and before `until`, by their event time."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     tenant_id: str | None = None
     since: Instant
@@ -268,7 +267,7 @@ class Restore(Range):
     keep_days: int = Field(default=7, ge=1, le=30, description="How long they stay, in days")
 
 
-class Listed(BaseModel):
+class Listed(Shape):
     """The answer of `GET /events/archive`, newest hour first."""
 
     status: Literal["ok"] = "ok"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from pydantic import BaseModel
-
 from aetherlink.kernel.errors import (
     ControlPlaneError,
     Flaw,
@@ -14,6 +12,7 @@ from aetherlink.kernel.errors import (
     UnavailableError,
     UnprocessableError,
 )
+from aetherlink.kernel.shape import Shape
 from aetherlink.platform.telemetry import logger
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class Outcome:
     error: Exception | None = None
 
 
-class Batch(BaseModel):
+class Batch(Shape):
     """The answer: one result for each event, in the order they were sent."""
 
     status: Literal["ok", "partial"]

@@ -9,8 +9,6 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     field_validator,
@@ -19,6 +17,7 @@ from pydantic import (
 
 from aetherlink.kernel.errors import Flaw, TooLargeError, UnprocessableError
 from aetherlink.kernel.ids import digest
+from aetherlink.kernel.shape import Given, Shape
 from aetherlink.kernel.tenancy import TenantId
 from aetherlink.kernel.time import from_text, parse_instant, to_text
 
@@ -51,10 +50,8 @@ class Severity(StrEnum):
 INDEXED_SEVERITIES = frozenset({Severity.WARNING, Severity.ERROR, Severity.CRITICAL})
 
 
-class Envelope(BaseModel):
+class Envelope(Given):
     """What a producer sends: the envelope of spec v1.15, with its defaults."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     event_type: str = Field(min_length=1, max_length=128)
     source: str = Field(min_length=1, max_length=256)
@@ -114,10 +111,8 @@ class Envelope(BaseModel):
         return given
 
 
-class Event(BaseModel):
+class Event(Shape):
     """An event as it is kept and read back."""
-
-    model_config = ConfigDict(frozen=True)
 
     event_id: str
     event_type: str
@@ -272,6 +267,14 @@ class Filters:
     since: datetime | None = None
     until: datetime | None = None
 
+    @property
+    def is_indexed(self) -> bool:
+        """Whether an index finds just what fits: by type alone, by a severity that has one alone, or
+        nothing but times."""
+        if self.source or (self.event_type and self.severity):
+            return False
+        return self.severity is None or self.severity in INDEXED_SEVERITIES
+
     def question(self) -> tuple[str, ...]:
         """The filters as text, to bind cursors to."""
         bounds = (to_text(bound) if bound else "" for bound in (self.since, self.until))
@@ -310,7 +313,7 @@ class Entry:
         )
 
 
-class Published(BaseModel):
+class Published(Shape):
     """The answer to a publish."""
 
     status: Literal["ok"] = "ok"
@@ -327,7 +330,7 @@ class Published(BaseModel):
         return {name: value for name, value in shown.items() if value is not None}
 
 
-class Page(BaseModel):
+class Page(Shape):
     """A page of events, newest first."""
 
     status: Literal["ok"] = "ok"

@@ -9,10 +9,9 @@ from functools import cache
 from itertools import islice
 from typing import Any, Final
 
-from pydantic import BaseModel
-
 from aetherlink.events.compatibility import Compatibility, escaped
 from aetherlink.kernel.errors import Flaw, InvalidError, NotFoundError, UnprocessableError
+from aetherlink.kernel.shape import Shape
 
 ENVELOPE_REQUIRED: Final = ("event_type", "source", "payload")
 
@@ -36,7 +35,7 @@ def _payload(required: dict[str, Schema], optional: dict[str, Schema] | None = N
     return schema
 
 
-class EventType(BaseModel):
+class EventType(Shape):
     """A registered type: built in, or a tenant's own."""
 
     event_type: str

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 MAX_ANSWER_BYTES = 3_500_000
 _AROUND_PAYLOAD = 500
 _FETCH = 50
+_SPARSE = 250
 _OVERVIEW_PAGES = 40
 TOP = "~"
 
@@ -233,7 +234,9 @@ class Reading:
         self, view: TenantId | None, filters: Filters, top: str, limit: int
     ) -> tuple[list[Event], str | None]:
         terms = self._terms(view)
-        merge = self._merge(view, filters, terms, top=top, page=limit + 1)
+        # A filter that no index serves may fit hardly anything: fewer, larger pages then.
+        page = limit + 1 if filters.is_indexed else _SPARSE
+        merge = self._merge(view, filters, terms, top=top, page=page)
         return self._collect(merge, terms, limit)
 
     def _anywhere(self, event_id: str, terms: Terms) -> list[Event]:

@@ -6,9 +6,8 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from pydantic import BaseModel
-
 from aetherlink.events.counts import by_part
+from aetherlink.kernel.shape import Shape
 from aetherlink.kernel.tenancy import SYSTEM
 from aetherlink.kernel.time import to_text
 
@@ -24,7 +23,7 @@ _DAY = timedelta(days=1)
 _IDLE = timedelta(minutes=1)
 
 
-class Stats(BaseModel):
+class Stats(Shape):
     """Events that are shown now; `last_24h` and the beginning are exact to the minute."""
 
     status: Literal["ok"] = "ok"

@@ -17,11 +17,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel
-
 from aetherlink.events.sse import secret_in
 from aetherlink.kernel.errors import UnauthenticatedError, UnavailableError
 from aetherlink.kernel.ids import tenant_bound, tenant_of
+from aetherlink.kernel.shape import Shape
 from aetherlink.kernel.tenancy import SYSTEM, Caller, Role, TenantId
 from aetherlink.kernel.time import from_text, to_text
 from aetherlink.platform.dynamo import ConditionFailedError, Table
@@ -37,7 +36,7 @@ _SECRET_BYTES = 32
 _MAX_TICKET = 512
 
 
-class Issued(BaseModel):
+class Issued(Shape):
     """The answer to who asks for a ticket."""
 
     status: Literal["ok"] = "ok"

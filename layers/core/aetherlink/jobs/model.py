@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from aetherlink.kernel.errors import ControlPlaneError
+from aetherlink.kernel.shape import Shape
 from aetherlink.kernel.time import to_text
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def failed(job: Job, error: Exception, now: datetime) -> Job:
     return replace(job, state=State.FAILED, error=sentence, updated_at=now)
 
 
-class JobShown(BaseModel):
+class JobShown(Shape):
     """A job, as its answers show it."""
 
     status: Literal["ok"] = "ok"

@@ -6,17 +6,16 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from aetherlink.kernel.shape import Given, Shape
 from aetherlink.kernel.tenancy import TenantId
 
 MAX_URL = 2048
 
 
-class Registration(BaseModel):
+class Registration(Given):
     """The body of POST /ops/register."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1, max_length=128, pattern=r"^[^\s/#?%\x00-\x1f]+$")
     url: str = Field(max_length=MAX_URL)
@@ -47,10 +46,8 @@ class Registration(BaseModel):
         return given
 
 
-class Service(BaseModel):
+class Service(Shape):
     """A registered service, as it is kept and listed."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     tenant_id: TenantId

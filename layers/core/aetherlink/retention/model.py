@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel
-
 from aetherlink.events.model import Event, announce
 from aetherlink.kernel.errors import InvalidError
 from aetherlink.kernel.ids import uuid7
+from aetherlink.kernel.shape import Shape
 from aetherlink.kernel.time import to_text
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def check_days(days: int) -> int:
     return days
 
 
-class Scope(BaseModel):
+class Scope(Shape):
     """What was removed of one tenant's events, or of the platform's own (`system`)."""
 
     scope: str
@@ -43,7 +42,7 @@ class Scope(BaseModel):
     archived_count: int
 
 
-class Report(BaseModel):
+class Report(Shape):
     status: Literal["ok"] = "ok"
     total_pruned: int
     scopes: list[Scope]
