@@ -18,6 +18,7 @@ from botocore.exceptions import EndpointConnectionError
 from aetherlink import wiring
 from aetherlink.archive.model import Mark, Range, Report, Restore, hour_of
 from aetherlink.archive.service import Archive
+from aetherlink.events.model import Event
 from aetherlink.kernel.errors import ForbiddenError
 from aetherlink.kernel.tenancy import Caller, Role, TenantId
 from aetherlink.kernel.time import to_text, utc_now
@@ -260,6 +261,49 @@ def test_a_large_hour_is_split_and_goes_on_where_the_deadline_stopped_it(
     assert ids_in_parts() == [f"e{number:03}" for number in range(230)]
     (manifest,) = listed(archiving)["objects"]
     assert max(part["count"] for part in manifest["parts"]) == 50
+
+
+def test_what_was_stored_before_the_archive_was_turned_on_is_archived_too(
+    archiving: Stack,
+) -> None:
+    publish(archiving, "old", LONG_AGO)
+    publish(archiving, "new")
+    archiving.records()
+    # As the relay did then: it counted, and marked nothing.
+    wiring.journal().enter([e for t in (LONG_AGO, CLOSED) for e in stored_at(t)])
+    assert marks() == []
+
+    run_keeper()
+
+    assert ids_in_parts() == ["new", "old"]
+    assert marks() == []
+
+
+def test_a_prune_takes_nothing_for_archived_that_was_never_marked(archiving: Stack) -> None:
+    publish(archiving, "old", LONG_AGO)
+    long_since = utc_now() + timedelta(hours=1)
+    (entry,) = [
+        s.entry
+        for shard in range(2)
+        for s in wiring.upkeep_store().oldest(ACME, shard, above="", until=CLOSED, limit=9)[0]
+    ]
+    archive = wiring.archive()
+    archive._now = lambda: long_since
+
+    assert archive.secure(ACME, [entry]) == [entry]
+    assert ids_in_parts() == ["old"]
+
+
+def stored_at(instant: datetime) -> list[Event]:
+    pages = wiring.event_store().stored_between(ACME, instant, instant + timedelta(hours=1))
+    return [event for page in pages for event in page]
+
+
+def run_keeper() -> None:
+    keeper = wiring.keeper()
+    later = utc_now() + timedelta(minutes=5)
+    keeper._now = keeper._archive._now = lambda: later
+    keeper.run()
 
 
 def test_one_tenant_may_be_archived_alone(archiving: Stack) -> None:

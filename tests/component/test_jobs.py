@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +12,7 @@ from aetherlink.jobs.model import Job, Progress, State
 from aetherlink.jobs.service import Jobs
 from aetherlink.kernel.errors import UnavailableError
 from aetherlink.kernel.tenancy import Caller, Role, TenantId
+from aetherlink.kernel.time import utc_now
 from tests.component.conftest import Stack
 
 OPERATOR = Caller("dev:operator", frozenset({Role.OPERATOR}), TenantId("acme"), cross_tenant=True)
@@ -23,9 +23,9 @@ def start(total: int = 3) -> Job:
 
 
 @pytest.fixture
-def steps(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+def steps(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The worker with one kind of work, counting; each step's cursor is recorded."""
-    import functions.jobs.worker as worker
+    from functions.jobs import worker
 
     seen: list[Any] = []
 
@@ -38,7 +38,7 @@ def steps(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
         )
 
     monkeypatch.setattr(worker, "jobs", wiring.jobs({"counting": count}))
-    yield seen
+    return seen
 
 
 def test_a_job_runs_to_its_end_over_pauses(stack: Stack, steps: list[Any]) -> None:
@@ -100,7 +100,7 @@ def test_nobody_without_credentials_asks_for_a_job(stack: Stack) -> None:
 def test_an_outage_leaves_the_message_in_the_queue_and_the_job_as_it_was(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import functions.jobs.worker as worker
+    from functions.jobs import worker
 
     def outage(job: Job, deadline: datetime) -> Progress:
         raise UnavailableError("try again")
@@ -131,7 +131,7 @@ def test_a_job_whose_message_is_refused_is_failed(stack: Stack) -> None:
             kept.append(job.id)
             store.add(job)
 
-    jobs = Jobs(Noting(), Refusing(), {}, wiring.utc_now)
+    jobs = Jobs(Noting(), Refusing(), {}, utc_now)
     with pytest.raises(UnavailableError):
         jobs.start(OPERATOR, "counting", TenantId("acme"), {})
 

@@ -311,6 +311,45 @@ def test_a_prune_that_takes_long_becomes_a_job(
     assert report["payload"]["pruned_count"] == 4
 
 
+def test_a_policy_said_again_is_applied_again_as_a_whole(stack: Stack) -> None:
+    """An earlier job may have failed: what it left undone is done."""
+    publish(stack, "acme", "e1", DAY)
+    stack.relay()
+    set_days(stack, "acme", 90)
+    boto3.client("sqs").purge_queue(
+        QueueUrl=boto3.client("sqs").get_queue_url(QueueName="jobs-test")["QueueUrl"]
+    )
+    before = stored("acme")["e1"]
+
+    job_id = set_days(stack, "acme", 90).body["job_id"]
+    stack.run_jobs()
+
+    assert stack.call("GET", f"/jobs/{job_id}").body["result"] == {"restamped": 1}
+    assert stored("acme")["e1"] - before > 50 * DAY
+
+
+def test_a_changed_parameter_is_applied_to_who_has_no_policy(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_days(stack, "own", 5)
+    for tenant in ("acme", "own"):
+        publish(stack, tenant, "e1", DAY)
+    stack.relay()
+    stack.run_jobs()
+    keep(stack)
+    before = stored("acme")["e1"], stored("own")["e1"]
+    monkeypatch.setattr(wiring.keeping(), "default", timedelta(days=60))
+    wiring.keeping()._read_at = None
+
+    keep(stack)
+    assert stack.run_jobs() == []
+
+    assert stored("acme")["e1"] - before[0] == timedelta(days=30)
+    assert stored("own")["e1"] == before[1]
+    assert stack.call("GET", "/events/stats").body["total"] == 2
+    wiring.keeping()._read_at = None
+
+
 def test_an_event_that_took_anothers_place_survives_the_prune_of_that(stack: Stack) -> None:
     set_days(stack, "acme", 1)
     publish(stack, "acme", "e1", 3 * DAY)

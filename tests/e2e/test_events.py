@@ -34,7 +34,7 @@ def counted(api: Api, tenant: str, total: int) -> Any:
     )
 
 
-def job(api: Api, job_id: str, tenant: str | None = None) -> Any:
+def job(api: Api, job_id: str | None, tenant: str | None = None) -> Any:
     """A job once it is over."""
     return wait_for(
         lambda: (

@@ -198,7 +198,7 @@ def job_kinds() -> dict[str, Step]:
 def due_store() -> DueStore:
     from aetherlink.archive.store import DueStore  # noqa: PLC0415
 
-    return DueStore(projections_table())
+    return DueStore(control_table())
 
 
 def archive() -> Archive:
@@ -221,7 +221,9 @@ def archive() -> Archive:
 def keeper() -> Keeper:
     from aetherlink.archive.keeper import Keeper  # noqa: PLC0415
 
-    return Keeper(archive(), stage=config().stage, now=utc_now)
+    return Keeper(
+        archive(), due_store(), count_store(), journal(), stage=config().stage, now=utc_now
+    )
 
 
 def pruning() -> Pruning:
@@ -262,8 +264,9 @@ def retention() -> Retention:
 
 def retention_keeper() -> RetentionKeeper:
     from aetherlink.retention.keeper import Keeper  # noqa: PLC0415
+    from aetherlink.retention.store import ReportedStore  # noqa: PLC0415
 
-    return Keeper(pruning(), utc_now)
+    return Keeper(pruning(), keeping(), ReportedStore(projections_table()), jobs(), utc_now)
 
 
 @cache

@@ -111,6 +111,10 @@ class Filing:
             )
         return Filed(manifest.count - before, finished)
 
+    def has(self, tenant_id: TenantId, hour: str) -> bool:
+        """Whether that hour was ever archived."""
+        return self._manifests.get(tenant_id, hour) is not None
+
     def holding(self, tenant_id: TenantId, hour: str) -> Known:
         """What the archive has of that hour, by position. Raises DamagedError if it cannot be read."""
         return self._known(self._manifests.get(tenant_id, hour) or Manifest(tenant_id, hour))

@@ -124,6 +124,10 @@ class Archive:
         self._directory = directory
         self._now = now
 
+    @property
+    def is_on(self) -> bool:
+        return self._filing is not None
+
     def archive_due(
         self, now: datetime, deadline: datetime, tenant: TenantId | None = None
     ) -> Report:
@@ -162,9 +166,10 @@ class Archive:
             return list(entries)
         now, hour = self._now(), entries[0].hour
         arrived = max(entry.received_text for entry in entries)
-        # The relay has marked by now whatever of it is not archived.
+        # The relay has marked by now whatever of it is not archived; but for what was stored before
+        # the archive was turned on, of which there is no manifest.
         is_old = arrived < to_text(now - SETTLING - CLOSING)
-        if is_old and not self.unarchived(tenant_id, [hour]):
+        if is_old and self._filing.has(tenant_id, hour) and not self.unarchived(tenant_id, [hour]):
             return list(entries)
         try:
             self._filing.file(tenant_id, hour, now + _SECURING)

@@ -1,7 +1,8 @@
 """What waits for the archive, and what is in it.
 
-projections   pk  *#archive-due        sk  <hour>#<tenant>    touched_at, waiting_since
-control       pk  <tenant>#archive     sk  <hour>             kind  archive   kind_key  <hour>#<tenant>
+control       pk  *#archive-due        sk  <hour>#<tenant>    touched_at, waiting_since
+              pk  *#archive-since      sk  <tenant>           its earlier hours are marked
+              pk  <tenant>#archive     sk  <hour>             kind  archive   kind_key  <hour>#<tenant>
 
 A mark has no TTL: it goes when its hour is in the archive. The control table's item is the hour's
 manifest, the same as beside its parts, for listing and for conditions.
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from aetherlink.events.model import Event
 
 _PARTITION = "*#archive-due"
+_SINCE = "*#archive-since"
 # Above every character of a tenant id.
 _END = "~"
 # Below every character of a tenant id, above none: the next key after one.
@@ -44,7 +46,10 @@ class DueStore:
 
     def mark(self, events: Iterable[Event]) -> None:
         """Note that these events are to be archived. May be repeated, and come late or reordered."""
-        for mark in marks_of(events):
+        self.mark_all(marks_of(events))
+
+    def mark_all(self, marks: Iterable[Mark]) -> None:
+        for mark in marks:
             self._update(
                 mark,
                 "SET touched_at = :touched, waiting_since = if_not_exists(waiting_since, :since)",
@@ -53,6 +58,14 @@ class DueStore:
                 touched=to_text(mark.touched_at),
                 since=to_text(mark.waiting_since),
             )
+
+    def unlisted(self, tenants: Iterable[TenantId]) -> list[TenantId]:
+        """Those whose events of before the archive was turned on have not been marked yet."""
+        listed = {i["sk"] for i in self._table.query_all("pk = :pk", pk=_SINCE)}
+        return [tenant for tenant in tenants if tenant not in listed]
+
+    def enlist(self, tenant: TenantId) -> None:
+        self._table.put({"pk": _SINCE, "sk": tenant})
 
     def closed(self, now: datetime) -> list[Mark]:
         """The marks of hours before the present one, oldest hour first. Consistent."""

@@ -130,8 +130,7 @@ def answer(outcomes: Sequence[Outcome], describe: Callable[[Exception], dict[str
 def _result(outcome: Outcome, describe: Callable[[Exception], dict[str, Any]]) -> dict[str, Any]:
     if outcome.published:
         return {"index": outcome.index, "http_status": 200, **outcome.published.model_dump()}
-    assert outcome.error is not None  # noqa: S101 - an outcome has one of the two
-    described = describe(outcome.error)
+    described = describe(outcome.error or RuntimeError("neither published nor refused"))
     named = {"event_id": outcome.event_id} if outcome.event_id else {}
     status = {"http_status": described.pop("http_status")}
     return {

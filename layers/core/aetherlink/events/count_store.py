@@ -43,6 +43,11 @@ class CountStore:
         for item in self._items(f"{tenant}#counts", Segment(Level.MINUTE, first, last)):
             yield Bucket(str(item["sk"]).partition("#")[2]), _counts(item)
 
+    def hours(self, tenant: TenantId) -> list[str]:
+        """The hours in which a tenant has, or had, events."""
+        found = self._items(f"{tenant}#counts", Segment(Level.HOUR, Bucket("0"), Bucket("9~")))
+        return [str(item["sk"]).partition("#")[2] for item in found if _counts(item)]
+
     def classes(self) -> list[int]:
         """The retentions that tenants' events were counted under, in days."""
         return [int(i["sk"]) for i in self._table.query_all("pk = :pk", pk="*#counts")]

@@ -108,7 +108,7 @@ class Journal:
             except (ConditionFailedError, ContendedError):
                 # Somebody was faster, or guessed pages were taken: read everything anew.
                 self._last.clear()
-                self._sleep(random.uniform(0.005, 0.05) * (attempt + 1))  # noqa: S311 - jitter
+                self._sleep(random.uniform(0.005, 0.05) * (attempt + 1))  # noqa: S311  # nosec B311 - jitter
         raise UnavailableError("The journal is written by too many at once; try again")
 
     def _unseen(self, events: Iterable[Event]) -> list[_Group]:

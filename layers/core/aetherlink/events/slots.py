@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 # Longer than a function may run.
 LEASE = timedelta(seconds=40)
 RETRY_AFTER_SECONDS = 5
-_ATTEMPTS = 8
 _PARTITION = f"{SYSTEM}#streams"
 
 
@@ -50,7 +49,7 @@ class Slots:
         free = self._free()
         # Each starts elsewhere, so that those who ask at once seldom want the same one.
         start = int(token, 16) % len(free) if free else 0
-        for slot in (free[start:] + free[:start])[:_ATTEMPTS]:
+        for slot in free[start:] + free[:start]:
             now = int(self._now().timestamp())
             until = now + int(LEASE.total_seconds())
             try:

@@ -19,7 +19,7 @@ RETRY_MS = 1_000
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
-def to_text(answer: Answer, secret: str = "") -> str:
+def to_text(answer: Answer, secret: str | None = None) -> str:
     """The answer's body. `secret` goes onto every id, behind a full stop, for a ticket's session."""
     suffix = f".{secret}" if secret else ""
     blocks = [f"retry: {RETRY_MS}\n\n"]

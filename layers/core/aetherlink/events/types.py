@@ -431,7 +431,7 @@ def _next(
     return EventType(
         event_type=draft.event_type,
         required=list(schemas.ENVELOPE_REQUIRED),
-        description=draft.description[:MAX_DESCRIPTION],
+        description=draft.description[:MAX_DESCRIPTION] or (latest.description if latest else ""),
         version=version,
         payload_schema=draft.schema,
         tenant_id=tenant,

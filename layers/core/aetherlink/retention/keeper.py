@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from aetherlink.kernel.tenancy import Caller, Role
+from aetherlink.kernel.time import to_text
 from aetherlink.platform.telemetry import logger
+from aetherlink.retention.service import APPLY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from aetherlink.events.keeping import Keeping
+    from aetherlink.jobs.service import Starter
     from aetherlink.retention.pruning import Pruning
 
+_SELF = Caller("aetherlink", frozenset({Role.ADMIN}), tenant_id=None, cross_tenant=True)
 # The function has 300 s, of which the archive may take 200.
 TIME = timedelta(seconds=80)
 
@@ -27,14 +33,30 @@ class Kept:
     unfinished: int
 
 
+class Defaults(Protocol):
+    def default_days(self) -> int | None: ...
+    def put_default_days(self, days: int) -> None: ...
+
+
 class Keeper:
-    def __init__(self, pruning: Pruning, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        pruning: Pruning,
+        keeping: Keeping,
+        reported: Defaults,
+        jobs: Starter,
+        now: Callable[[], datetime],
+    ) -> None:
         self._pruning = pruning
+        self._keeping = keeping
+        self._reported = reported
+        self._jobs = jobs
         self._now = now
 
     def run(self) -> Kept:
         """Raises the first scope's failure, after the others have had their turn: the run is then
         tried again, and in the end seen in the dead-letter queue."""
+        self._apply_default()
         deadline = self._now() + TIME
         failures: list[Exception] = []
         pruned = unfinished = 0
@@ -52,3 +74,16 @@ class Keeper:
         if failures:
             raise failures[0]
         return Kept(len(scopes), pruned, unfinished)
+
+    def _apply_default(self) -> None:
+        """Where the parameter EventRetentionDays was changed: apply it to everybody without a policy
+        of its own, as a changed policy is."""
+        days, earlier = self._keeping.default.days, self._reported.default_days()
+        if earlier is not None and earlier != days:
+            own = self._keeping.terms().special
+            params = {"earlier_days": earlier, "changed_at": to_text(self._now())}
+            for tenant in self._pruning.scopes(None):
+                if tenant not in own:
+                    self._jobs.start(_SELF, APPLY, tenant, params, total=0)
+        if earlier != days:
+            self._reported.put_default_days(days)

@@ -78,6 +78,9 @@ class Retention:
         check_days(days)
         earlier = self._keeping.term(tenant).retention
         self._policies.put(tenant, Policy(days, now))
+        if earlier.days == days:
+            # Said again: applied again, from the bottom (an earlier job may have failed).
+            earlier = timedelta(days=1)
         return {
             "status": "ok",
             "tenant_id": tenant,
@@ -118,7 +121,7 @@ class Retention:
     def _apply(
         self, caller: Caller, tenant: TenantId, earlier: timedelta, later: timedelta
     ) -> str | None:
-        if earlier == later:
+        if earlier == later and later.days > 1:
             return None
         params = {"earlier_days": earlier.days, "changed_at": to_text(self._now())}
         return self._jobs.start(caller, APPLY, tenant, params, total=0).id

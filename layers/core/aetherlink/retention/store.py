@@ -1,6 +1,7 @@
-"""How far each tenant's removals have been reported.
+"""How far each tenant's removals have been reported, and which global retention was last in force.
 
 projections    pk  <tenant>#kept    sk  reported    until
+                   pk  system#kept      sk  default     retention_days
 """
 
 from __future__ import annotations
@@ -27,3 +28,11 @@ class ReportedStore:
 
     def put(self, tenant: TenantId, until: datetime) -> None:
         self._table.put({"pk": f"{tenant}#kept", "sk": "reported", "until": to_text(until)})
+
+    def default_days(self) -> int | None:
+        """The global retention that stored events were stamped with."""
+        item = self._table.get("system#kept", "default")
+        return int(item["retention_days"]) if item else None
+
+    def put_default_days(self, days: int) -> None:
+        self._table.put({"pk": "system#kept", "sk": "default", "retention_days": days})
