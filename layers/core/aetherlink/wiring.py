@@ -255,7 +255,7 @@ def retention() -> Retention:
     return Retention(
         PolicyStore(control_table()),
         keeping(),
-        pruning(),
+        pruning,
         jobs(),
         utc_now,
         archive_dir=f"s3://{bucket.name}/events" if bucket else None,

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 # How many hits a judgement by hand counts at most; beyond it "at least that many" is all one learns.
-MAX_COUNTED = 100
+MAX_COUNTED = 50
 _BACK_FILL = 100
+# Beyond what decides it, a judgement by hand looks for what the relay has not counted yet.
+_FRESH = 20
 
 
 class Window(Protocol):
@@ -105,9 +107,10 @@ class Alerting:
     def evaluate(self, caller: Caller) -> tuple[int, list[dict[str, Any]]]:
         """Judge every enabled rule of the caller's now: how many, and those whose condition holds."""
         enabled = [rule for rule in self.visible(caller.reads()) if rule.enabled]
-        return len(enabled), [row for rule in enabled for row in self._back_fill(rule)]
+        rows = [row for rule in enabled for row in self._back_fill(rule, rule.threshold + _FRESH)]
+        return len(enabled), rows
 
-    def _back_fill(self, rule: Rule) -> list[dict[str, Any]]:
+    def _back_fill(self, rule: Rule, newest: int = _BACK_FILL) -> list[dict[str, Any]]:
         """Count what is in the rule's window already; a row for each group that holds now.
 
         One bounded read of the newest events that match: a judgement never needs more than
@@ -120,8 +123,9 @@ class Alerting:
             severity=rule.severity and str(rule.severity),
             since=now - rule.window,
         )
-        newest = self._window.within(rule.tenant_id, filters, limit=max(rule.threshold, _BACK_FILL))
-        found = [event for event in newest if matches(rule, event)]
+        limit = max(rule.threshold, newest)
+        newest_events = self._window.within(rule.tenant_id, filters, limit=limit)
+        found = [event for event in newest_events if matches(rule, event)]
         groups: dict[str, tuple[Group, list[Event]]] = {}
         for event in found:
             group = group_of(rule, event)

@@ -269,11 +269,11 @@ class Filters:
 
     @property
     def is_indexed(self) -> bool:
-        """Whether an index finds just what fits: by type alone, by a severity that has one alone, or
-        nothing but times."""
-        if self.source or (self.event_type and self.severity):
-            return False
-        return self.severity is None or self.severity in INDEXED_SEVERITIES
+        """Whether an index serves the narrowest of them: the type, a severity that has one, or, with
+        neither source nor severity, the timeline itself."""
+        if self.event_type or self.severity in INDEXED_SEVERITIES:
+            return True
+        return not self.source and not self.severity
 
     def question(self) -> tuple[str, ...]:
         """The filters as text, to bind cursors to."""

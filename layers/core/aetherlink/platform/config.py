@@ -6,15 +6,15 @@ import os
 from functools import cache
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
+
+from aetherlink.kernel.shape import Shape
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class Config(BaseModel):
+class Config(Shape):
     """What every function is told. Each field is the environment variable of the same name."""
-
-    model_config = ConfigDict(frozen=True)
 
     stage: str
     auth_mode: Literal["token", "dev"]
@@ -33,19 +33,15 @@ class Config(BaseModel):
         return self
 
 
-class RelayConfig(BaseModel):
+class RelayConfig(Shape):
     """What the relay is told besides."""
-
-    model_config = ConfigDict(frozen=True)
 
     alerts_topic: str
     relay_aside_queue: str
 
 
-class DispatchConfig(BaseModel):
+class DispatchConfig(Shape):
     """What the dispatcher is told besides. `alert_webhooks` are secrets."""
-
-    model_config = ConfigDict(frozen=True)
 
     alert_webhooks: str = Field(repr=False)
     outbound_allow: str
@@ -55,26 +51,20 @@ class DispatchConfig(BaseModel):
     notifications_dead_letter_queue: str
 
 
-class StreamConfig(BaseModel):
+class StreamConfig(Shape):
     """What the live stream is told besides."""
-
-    model_config = ConfigDict(frozen=True)
 
     max_streams: int = Field(ge=1, le=500)
 
 
-class JobsConfig(BaseModel):
+class JobsConfig(Shape):
     """What is told besides to whoever starts jobs, and to their worker."""
-
-    model_config = ConfigDict(frozen=True)
 
     jobs_queue: str
 
 
-class ArchiveConfig(BaseModel):
+class ArchiveConfig(Shape):
     """What is told besides to whoever reads or writes the archive."""
-
-    model_config = ConfigDict(frozen=True)
 
     archive_bucket: str = Field(description="Empty where the archive is off")
 

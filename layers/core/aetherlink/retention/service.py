@@ -36,7 +36,7 @@ class Retention:
         self,
         policies: Policies,
         keeping: Keeping,
-        pruning: Pruning,
+        pruning: Callable[[], Pruning],
         jobs: Starter,
         now: Callable[[], datetime],
         *,
@@ -109,8 +109,10 @@ class Retention:
         if view == SYSTEM:
             # The platform's own events are whose the platform is.
             caller.writes(SYSTEM)
+        # Built when it is asked for: looking at a policy needs none of it.
+        pruning = self._pruning()
         deadline = self._now() + timedelta(seconds=PRUNE_SECONDS)
-        done, left = self._pruning.prune(self._pruning.scopes(view), deadline)
+        done, left = pruning.prune(pruning.scopes(view), deadline)
         total = sum(scope.pruned_count for scope in done)
         if not left:
             return Report(total_pruned=total, scopes=done)
