@@ -32,7 +32,7 @@ demo: up ## a flaky service, its events, the alert at a webhook, with real times
 
 unit: ## unit, component and contract tests alone
 	$(local) dev
-	@$(dev)/pytest --cov --cov-report=term $(ARGS)
+	@$(dev)/pytest -n auto --cov --cov-report=term $(ARGS)
 
 e2e: up ## the tests against the deployed stack   [ENDPOINT=]
 	$(local) dev
