@@ -718,3 +718,15 @@ def test_an_unknown_type_is_404(stack: Stack) -> None:
     answer = stack.call("GET", "/events/schema/x.y")
 
     assert (answer.status, answer.body["detail"]) == (404, "Unknown event_type 'x.y'")
+
+
+def test_a_payload_too_deep_to_be_shown_is_refused(stack: Stack) -> None:
+    def nested(levels: int) -> dict[str, Any]:
+        payload: dict[str, Any] = {}
+        for _ in range(levels):
+            payload = {"a": payload}
+        return payload
+
+    assert stack.publish("lead.created", tenant="acme", payload=nested(300)).status == 422
+    assert stack.publish("lead.created", tenant="acme", payload=nested(98)).status == 200
+    assert len(stack.recent("acme")) == 1

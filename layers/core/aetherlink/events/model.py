@@ -24,6 +24,7 @@ from aetherlink.kernel.time import from_text, parse_instant, to_text
 # A producer's clock may be wrong; beyond this its time is not believed (contract, Events).
 CLOCK_TOLERANCE = timedelta(minutes=5)
 MAX_PAYLOAD_BYTES = 256 * 1024
+MAX_DEPTH = 100
 MAX_ATTRIBUTES_BYTES = 16 * 1024
 # Event time may be past retention on arrival. The item is kept for a day all the same, so that the
 # producer's retries are still recognised as the same event.
@@ -210,6 +211,22 @@ def announce(
         trace_id=trace_id or None,
         published_by=source,
     )
+
+
+def check_depth(payload: dict[str, Any]) -> None:
+    """Raises UnprocessableError for a payload that could be stored but not shown: pydantic
+    serialises no more than some 250 levels."""
+    level: list[Any] = [payload]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for value in level
+            if isinstance(value, (dict, list))
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return
+    raise UnprocessableError((Flaw("/payload", f"may be nested {MAX_DEPTH} levels deep"),))
 
 
 def payload_text(payload: dict[str, Any]) -> str:

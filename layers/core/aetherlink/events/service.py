@@ -19,6 +19,7 @@ from aetherlink.events.model import (
     Page,
     Published,
     accept,
+    check_depth,
     flat,
     is_from_platform,
     is_shown,
@@ -104,6 +105,7 @@ class Publisher:
             tenant = caller.writes(named if isinstance(named, str) else None)
             self._catalogue.known(tenant, event_type)
         envelope = parse_envelope(body)
+        check_depth(envelope.payload)
         tenant = caller.writes(envelope.tenant_id)
         self._catalogue.check(
             tenant, envelope.event_type, envelope.payload, envelope.schema_version
