@@ -52,6 +52,8 @@ HANDLERS = {
     "EventsStream": "functions.events.stream",
     "RetentionApi": "functions.retention.api",
     "JobsApi": "functions.jobs.api",
+    "IdentityApi": "functions.identity.api",
+    "AuditApi": "functions.audit.api",
     "AlertsApi": "functions.alerts.api",
 }
 
@@ -214,7 +216,7 @@ def stack() -> Iterator[Stack]:
             cached.cache_clear()
         resources = template()["Resources"]
         for name, table in (("EventsTable", "events"), ("ProjectionsTable", "projections"),
-                            ("ControlTable", "control")):  # fmt: skip
+                            ("ControlTable", "control"), ("AuditTable", "audit")):  # fmt: skip
             _make_table(f"{table}-test", resources[name]["Properties"])
         sns, sqs = boto3.client("sns"), boto3.client("sqs")
         topic = sns.create_topic(Name="alerts-test")["TopicArn"]

@@ -27,12 +27,23 @@ if TYPE_CHECKING:
 
 BATCH = 100  # the relay's BatchSize
 TABLES = {"EVENTS_TABLE": "EventsTable", "PROJECTIONS_TABLE": "ProjectionsTable",
-          "CONTROL_TABLE": "ControlTable"}  # fmt: skip
+          "CONTROL_TABLE": "ControlTable", "AUDIT_TABLE": "AuditTable"}  # fmt: skip
 QUEUE = "https://sqs.us-east-1.amazonaws.com/123456789012"
 ENVIRONMENT = {
     "STAGE": "local",
     "AUTH_MODE": "dev",
     **{variable: variable.lower() for variable in TABLES},
+    "AUDIT_RETENTION_DAYS": "365",
+    "REQUESTS_PER_MINUTE": "0",
+    "CORS_ORIGINS": "",
+    "OIDC_ISSUER": "",
+    "OIDC_AUDIENCE": "",
+    "OIDC_ALGORITHMS": "RS256",
+    "OIDC_JWKS_URL": "",
+    "OIDC_ROLES_CLAIM": "roles",
+    "OIDC_TENANT_CLAIM": "tenant_id",
+    "OIDC_ROLE_MAP": "",
+    "OIDC_CLIENT_ID": "",
     "EVENT_RETENTION_DAYS": "30",
     "TIMELINE_SHARDS": "1",
     "ARCHIVE_ENABLED": "false",

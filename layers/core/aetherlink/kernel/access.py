@@ -18,6 +18,8 @@ OPS: Final[Roles] = (Role.OPERATOR, Role.ADMIN)
 ADMIN: Final[Roles] = (Role.ADMIN,)
 ANYONE: Final[Roles] = (Role.VIEWER, Role.AGENT, Role.OPERATOR, Role.ADMIN)
 PUBLISHERS: Final[Roles] = (Role.AGENT, Role.OPERATOR, Role.ADMIN)
+# And the service itself, by its registration token.
+OPS_OR_SELF: Final[Roles] = (*OPS, Role.SERVICE)
 
 ROUTES: Final[dict[tuple[str, str], Roles]] = {
     ("GET", "/"): OPEN,
@@ -25,9 +27,10 @@ ROUTES: Final[dict[tuple[str, str], Roles]] = {
     ("GET", "/ops/ping"): OPEN,
     ("GET", "/health.json"): OPEN,
     ("GET", "/openapi.json"): OPEN,
-    ("POST", "/ops/register"): OPS,
+    ("POST", "/ops/register"): OPS_OR_SELF,
+    ("POST", "/ops/services/{name}/heartbeat"): OPS_OR_SELF,
     ("GET", "/ops/services"): OPS,
-    ("DELETE", "/ops/services/{name}"): OPS,
+    ("DELETE", "/ops/services/{name}"): OPS_OR_SELF,
     ("POST", "/events/publish"): PUBLISHERS,
     ("POST", "/events/batch"): PUBLISHERS,
     ("POST", "/events/cloudevents"): PUBLISHERS,
@@ -55,7 +58,41 @@ ROUTES: Final[dict[tuple[str, str], Roles]] = {
     ("DELETE", "/alerts/rules/{rule_id}"): OPS,
     ("PATCH", "/alerts/rules/{rule_id}/enabled"): OPS,
     ("POST", "/alerts/evaluate"): OPS,
+    ("GET", "/identity/me"): (*ANYONE, Role.SERVICE),
+    ("POST", "/identity/keys"): ADMIN,
+    ("GET", "/identity/keys"): ADMIN,
+    ("GET", "/identity/keys/{key_id}"): ADMIN,
+    ("DELETE", "/identity/keys/{key_id}"): ADMIN,
+    ("POST", "/identity/keys/{key_id}/rotate"): ADMIN,
+    ("GET", "/tenants"): OPS,
+    ("GET", "/tenants/{tenant_id}"): OPS,
+    ("PUT", "/tenants/{tenant_id}"): ADMIN,
+    ("DELETE", "/tenants/{tenant_id}"): ADMIN,
+    # An agent sees the orchestrator's alone (contract, Audit); the service says so.
+    ("GET", "/audit/stats"): PUBLISHERS,
+    ("GET", "/audit/events"): ADMIN,
+    ("GET", "/audit/verify"): ADMIN,
+    ("GET", "/console/config.json"): OPEN,
 }
+
+# Routes whose method says "change" though nothing changes, or though the change is a record itself:
+# an event carries who published it, from where and under which trace, and cannot be altered. For
+# these nothing is appended to the audit, unless they are denied.
+NOT_AUDITED: Final[frozenset[tuple[str, str]]] = frozenset(
+    {
+        ("POST", "/events/publish"),
+        ("POST", "/events/batch"),
+        ("POST", "/events/cloudevents"),
+        ("POST", "/alerts/evaluate"),
+        ("POST", "/ops/services/{name}/heartbeat"),
+    }
+)
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def is_change(method: str, template: str) -> bool:
+    """Whether a request to this route leaves an audit record when it is admitted."""
+    return method not in _SAFE_METHODS and (method, template) not in NOT_AUDITED
 
 
 def methods_of(path: str) -> tuple[str, ...]:

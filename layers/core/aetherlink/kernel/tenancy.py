@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
 from aetherlink.kernel.errors import Flaw, ForbiddenError, UnprocessableError
+from aetherlink.kernel.trail import Trail
 
 TenantId = NewType("TenantId", str)
 
@@ -24,6 +25,12 @@ class Role(StrEnum):
     OPERATOR = "operator"
     AGENT = "agent"
     VIEWER = "viewer"
+    # Of a registration token alone: nobody can be granted it, and it is for one service's own routes.
+    SERVICE = "service"
+
+
+# What people, keys and tokens can hold.
+GRANTABLE = frozenset({Role.ADMIN, Role.OPERATOR, Role.AGENT, Role.VIEWER})
 
 
 def parse_tenant(text: str, pointer: str) -> TenantId:
@@ -42,10 +49,36 @@ def parse_tenant(text: str, pointer: str) -> TenantId:
 
 
 @dataclass(frozen=True)
+class Scopes:
+    """What narrows a key further than its roles do; empty narrows nothing.
+
+    A pattern may end in `*`: `billing-*` of sources, `POST /events/*` of routes (method and template).
+    """
+
+    sources: tuple[str, ...] = ()
+    routes: tuple[str, ...] = ()
+
+    def allow_source(self, source: str) -> bool:
+        return _fits(self.sources, source)
+
+    def allow_route(self, method: str, template: str) -> bool:
+        return _fits(self.routes, f"{method} {template}")
+
+
+def _fits(patterns: tuple[str, ...], text: str) -> bool:
+    return not patterns or any(
+        text.startswith(pattern[:-1]) if pattern.endswith("*") else text == pattern
+        for pattern in patterns
+    )
+
+
+@dataclass(frozen=True)
 class Caller:
     """A verified identity.
 
-    `tenant_id` is None only for an identity that may see every tenant and has named none.
+    `tenant_id` is None only for an identity that may see every tenant and has named none. `tenants`
+    are those it was granted, where they are more than one. `key_id` names the key that it came with,
+    `service` the one service that a registration token stands for.
     """
 
     subject: str
@@ -54,6 +87,11 @@ class Caller:
     cross_tenant: bool = False
     ip: str = ""
     trace_id: str = ""
+    tenants: frozenset[TenantId] = frozenset()
+    key_id: str = ""
+    service: str = ""
+    scopes: Scopes = Scopes()
+    trail: Trail = field(default_factory=Trail, compare=False, repr=False)
 
     def has_any(self, wanted: frozenset[Role]) -> bool:
         return not self.roles.isdisjoint(wanted)
@@ -62,6 +100,9 @@ class Caller:
     def home(self) -> TenantId:
         """The tenant that the caller writes to when it names none."""
         return self.tenant_id or DEFAULT
+
+    def may_act_for(self, tenant: str) -> bool:
+        return self.cross_tenant or tenant == self.tenant_id or tenant in self.tenants
 
     def reads(self, named: str | None = None) -> TenantId | None:
         """The tenant whose data the caller sees; None means all of them."""
@@ -75,12 +116,13 @@ class Caller:
         if tenant == SYSTEM and not (self.cross_tenant and Role.ADMIN in self.roles):
             raise ForbiddenError(
                 "The tenant 'system' is the platform's own; only an admin with the cross-tenant "
-                "grant may publish into it"
+                "grant may act for it"
             )
+        self.trail.tenant_id = tenant
         return tenant
 
     def _named(self, named: str, pointer: str) -> TenantId:
         tenant = parse_tenant(named, pointer)
-        if tenant != self.tenant_id and not self.cross_tenant:
+        if not self.may_act_for(tenant):
             raise ForbiddenError(f"You may not act for tenant '{tenant}'")
         return tenant

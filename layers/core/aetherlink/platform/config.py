@@ -21,6 +21,19 @@ class Config(Shape):
     events_table: str
     projections_table: str
     control_table: str
+    audit_table: str
+    audit_retention_days: int = Field(ge=1, le=3650)
+    requests_per_minute: int = Field(ge=0, description="Of a tenant without a limit; 0, no limit")
+    cors_origins: str = Field(description="Comma-separated origins, empty for none")
+    oidc_issuer: str = Field(description="Empty where no tokens are accepted")
+    oidc_audience: str
+    oidc_algorithms: str
+    oidc_jwks_url: str = Field(description="Empty, found at the issuer")
+    oidc_roles_claim: str
+    oidc_tenant_claim: str
+    oidc_role_map: str
+    oidc_client_id: str = Field(description="The console's; empty where it signs in with a key")
+    outbound_allow: str
     event_retention_days: int = Field(ge=1, le=3650)
     timeline_shards: int = Field(ge=1, le=16)
     archive_enabled: bool
@@ -44,7 +57,6 @@ class DispatchConfig(Shape):
     """What the dispatcher is told besides. `alert_webhooks` are secrets."""
 
     alert_webhooks: str = Field(repr=False)
-    outbound_allow: str
     delivery_timeout_seconds: float = Field(gt=0)
     delivery_retry_seconds: str
     notifications_queue: str

@@ -18,7 +18,7 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import (
 )
 from aws_lambda_powertools.event_handler.request import Request  # noqa: TC002 - read at run time
 
-from aetherlink.kernel.access import ROUTES
+from aetherlink.kernel.access import ROUTES, is_change
 from aetherlink.kernel.errors import (
     ConflictError,
     ControlPlaneError,
@@ -36,7 +36,9 @@ from aetherlink.kernel.errors import (
 )
 from aetherlink.kernel.tenancy import Caller
 from aetherlink.kernel.time import to_text, utc_now
+from aetherlink.platform import auditing, rates, tally
 from aetherlink.platform.config import config
+from aetherlink.platform.idempotency import once
 from aetherlink.platform.identity import CHALLENGE, authorise, identify
 from aetherlink.platform.telemetry import logger
 
@@ -65,6 +67,9 @@ STATUS_BY_ERROR: dict[type[ControlPlaneError], int] = {
     UnavailableError: 503,
 }
 
+HTTP_BAD_REQUEST = 400
+HTTP_SERVER_ERROR = 500
+
 Proxy = dict[str, Any]
 
 
@@ -78,13 +83,19 @@ def create_app() -> APIGatewayRestResolver:
 
 
 def serve(
-    app: APIGatewayRestResolver, service: str, *, by_ticket: ByTicket | None = None
+    app: APIGatewayRestResolver,
+    service: str,
+    *,
+    by_ticket: ByTicket | None = None,
+    keys_may_be_cached: bool = False,
 ) -> Callable[[Proxy, Any], Proxy]:
     """The Lambda handler of `app`: admits the caller, runs the route, and never leaks an exception.
 
     The role check stands here, before Powertools validates the body, because a stranger is to learn
     nothing of what a valid body would be. `service` names the part in the request log.
     `by_ticket` makes a caller of `?ticket=` and the headers, for who cannot send credentials.
+    `keys_may_be_cached` believes a key that was looked up up to 30 seconds ago: for publishing alone,
+    which pays one AWS call. That bounds how long a revoked key still publishes.
     """
 
     def lambda_handler(event: Proxy, context: Any) -> Proxy:
@@ -92,23 +103,48 @@ def serve(
         sent_as = _content_type(event)
         event = _normalised(event)
         caller: Caller | None = None
+        reason = ""
         try:
-            caller = _admit(event, by_ticket)
+            caller = _caller(event, by_ticket, may_be_cached=keys_may_be_cached)
+            _admit(event, caller)
             app.context["caller"] = caller
             app.context["sent"] = Sent(sent_as, event["headers"], event["body"])
-            answer = app.resolve(event, context)
+            answer = once(event, caller, lambda: _resolve(app, event, context))
         except ControlPlaneError as error:
-            answer = problem(error, event)
+            answer, reason = problem(error, event), str(error)
         except Exception:  # noqa: BLE001 - the edge: a bug becomes a 500 without its details
             logger.exception("unexpected failure", path=event["resource"])
             answer = problem(ControlPlaneError(_OUR_FAULT), event)
         finally:
             app.context.clear()
+        _record(answer, event, caller, service, reason)
         _finish(answer, event)
         _log_request(answer, event, caller, service, started)
         return answer
 
     return lambda_handler
+
+
+def _resolve(app: APIGatewayRestResolver, event: Proxy, context: Any) -> Proxy:
+    answer: Proxy = app.resolve(event, context)
+    return answer
+
+
+def _record(answer: Proxy, event: Proxy, caller: Caller | None, service: str, reason: str) -> None:
+    """Count the request; append it to the audit if it changed something or was denied.
+
+    Denied is who we know and refuse. Who shows no valid credential is nobody, and only counted: a
+    flood of 401 must not become a flood of writes.
+    """
+    status = answer["statusCode"]
+    tally.count(service, event["resource"], status, caller)
+    if caller is None:
+        return
+    is_denied = status == STATUS_BY_ERROR[ForbiddenError]
+    # A server error may have come after the change.
+    may_have_changed = status < HTTP_BAD_REQUEST or status >= HTTP_SERVER_ERROR
+    if is_denied or (may_have_changed and is_change(event["httpMethod"], event["resource"])):
+        auditing.append(event, caller, service=service, status=status, reason=reason)
 
 
 def current_caller(request: Request) -> Caller:
@@ -267,23 +303,28 @@ def _normalised(event: Proxy) -> Proxy:
     return {**event, "headers": headers, "resource": resource, "path": path}
 
 
-def _admit(event: Proxy, by_ticket: ByTicket | None) -> Caller | None:
-    """The caller, if the route takes one and lets it in; the body is text of at most 4 MB after this."""
+def _caller(event: Proxy, by_ticket: ByTicket | None, *, may_be_cached: bool) -> Caller | None:
+    """Who calls; None on a route that is open to anybody, or is the fallback (404, 405)."""
     required = ROUTES.get((event["httpMethod"], event["resource"]))
-    caller = None
-    # What the fallback answers (404, 405) needs no permission; any other route needs its row.
+    if required:
+        return _identify(event, by_ticket, may_be_cached=may_be_cached)
     is_fallback = "+}" in event["resource"] or event["resource"] == "/"
     if required is None and not is_fallback:
         raise ForbiddenError("This route is not in the access table; nobody may use it")
-    if required:
-        caller = _identify(event, by_ticket)
-        authorise(caller, required)
+    return None
+
+
+def _admit(event: Proxy, caller: Caller | None) -> None:
+    """Let the caller in or raise; the body is text of at most 4 MB after this."""
+    if caller:
+        method, resource = event["httpMethod"], event["resource"]
+        authorise(caller, ROUTES[method, resource], method, resource)
+        rates.admit(caller)
     event["body"] = _text_body(event)
     event["isBase64Encoded"] = False
-    return caller
 
 
-def _identify(event: Proxy, by_ticket: ByTicket | None) -> Caller:
+def _identify(event: Proxy, by_ticket: ByTicket | None, *, may_be_cached: bool) -> Caller:
     """The caller by its headers; by a ticket only if it sends none that say who it is."""
     headers = event["headers"]
     has_credentials = any(headers.get(name, "").strip() for name in _CREDENTIALS)
@@ -292,7 +333,13 @@ def _identify(event: Proxy, by_ticket: ByTicket | None) -> Caller:
     if by_ticket and ticket and not has_credentials and event["httpMethod"] == "GET":
         caller = by_ticket(ticket, headers)
         return replace(caller, ip=_ip(event), trace_id=_trace_id(event))
-    return identify(headers, mode=config().auth_mode, ip=_ip(event), trace_id=_trace_id(event))
+    return identify(
+        headers,
+        mode=config().auth_mode,
+        ip=_ip(event),
+        trace_id=_trace_id(event),
+        may_be_cached=may_be_cached,
+    )
 
 
 _CREDENTIALS = ("authorization", "x-api-key", "x-user-roles")

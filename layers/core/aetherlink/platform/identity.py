@@ -11,7 +11,14 @@ import json
 from typing import TYPE_CHECKING, Literal
 
 from aetherlink.kernel.errors import ForbiddenError, InvalidError, UnauthenticatedError
-from aetherlink.kernel.tenancy import DEFAULT, TENANT_PATTERN, Caller, Role, TenantId
+from aetherlink.kernel.tenancy import (
+    DEFAULT,
+    GRANTABLE,
+    TENANT_PATTERN,
+    Caller,
+    Role,
+    TenantId,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +29,12 @@ CHALLENGE = 'Bearer realm="aetherlink"'
 
 
 def identify(
-    headers: Mapping[str, str], *, mode: Literal["token", "dev"], ip: str, trace_id: str
+    headers: Mapping[str, str],
+    *,
+    mode: Literal["token", "dev"],
+    ip: str,
+    trace_id: str,
+    may_be_cached: bool,
 ) -> Caller:
     """The caller behind `headers` (names in lower case). Raises UnauthenticatedError if nobody is."""
     if mode == "dev" and headers.get("x-user-roles", "").strip():
@@ -38,11 +50,16 @@ def identify(
     )
 
 
-def authorise(caller: Caller, required: Roles) -> None:
-    """Raises ForbiddenError unless the caller holds one of the roles."""
+def authorise(caller: Caller, required: Roles, method: str, template: str) -> None:
+    """Raises ForbiddenError unless the caller holds one of the roles, and its key covers the route."""
     if not caller.has_any(frozenset(required)):
         raise ForbiddenError(
-            f"Insufficient permissions. Required roles: {', '.join(required) or 'none may'}"
+            f"Insufficient permissions. Required roles: {', '.join(role for role in required if role in GRANTABLE) or 'none may'}"
+        )
+    if not caller.scopes.allow_route(method, template):
+        raise ForbiddenError(
+            f"This key is limited to {', '.join(caller.scopes.routes)}; {method} {template} is not "
+            "among them"
         )
 
 
@@ -78,7 +95,7 @@ def _roles(header: str) -> frozenset[Role]:
             raise InvalidError(_MALFORMED) from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InvalidError(_MALFORMED)
-    known = {role.value: role for role in Role}
+    known = {role.value: role for role in GRANTABLE}
     return frozenset(known[name.strip()] for name in names if name.strip() in known)
 
 
