@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from aetherlink.alerts.condition import Span
 from aetherlink.alerts.judge import Judge
-from aetherlink.alerts.model import Rule, RuleDraft, RuleId, Span, Watch, draw_up
+from aetherlink.alerts.machine import Watch
+from aetherlink.alerts.model import Rule, RuleDraft, RuleId, draw_up
 from aetherlink.kernel.tenancy import TenantId
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -42,8 +44,8 @@ class World:
     def newest(self, *_: Any, **__: Any) -> list[datetime]:
         return []
 
-    def commit(self, rule: Rule, earlier: Watch, watch: Watch, due: Any, events: Any) -> bool:
-        self.announced += [event.event_type for event in events]
+    def commit(self, rule: Rule, earlier: Watch, watch: Watch, due: Any, told: Any) -> bool:
+        self.announced += [each.event.event_type for each in told if each.event]
         return True
 
 

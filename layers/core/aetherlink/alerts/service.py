@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from aetherlink.alerts.judge import Hits, Judge, Rules, Watches
+from aetherlink.alerts.judge import Hits, Judge, Rules, Watches, Window
+from aetherlink.alerts.machine import Phase
 from aetherlink.alerts.model import (
     Group,
-    Phase,
     Rule,
     RuleDraft,
     draw_up,
     fingerprint,
     group_of,
-    holding,
-    matches,
+    part_of,
+    read_by,
 )
-from aetherlink.events.model import Event, Filters
 from aetherlink.kernel.errors import ForbiddenError, NotFoundError
 from aetherlink.kernel.ids import new_tenant_bound, tenant_of
 from aetherlink.kernel.tenancy import SYSTEM, Caller, Role, TenantId
@@ -25,17 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from aetherlink.alerts.condition import Part
+    from aetherlink.events.model import Event
+
 # How many hits a judgement by hand counts at most; beyond it "at least that many" is all one learns.
 MAX_COUNTED = 50
 _BACK_FILL = 100
 # Beyond what decides it, a judgement by hand looks for what the relay has not counted yet.
 _FRESH = 20
-
-
-class Window(Protocol):
-    """The stored events of a view, for rules that are new or judged by hand."""
-
-    def within(self, view: TenantId | None, filters: Filters, *, limit: int) -> list[Event]: ...
 
 
 class Alerting:
@@ -62,6 +58,9 @@ class Alerting:
         rule_id = new_tenant_bound(tenant or SYSTEM)
         rule = draw_up(draft, rule_id, tenant, self._now())
         self._rules.put(rule)
+        # A global rule is the platform's, whoever made it.
+        caller.trail.tenant_id = rule.owner
+        caller.trail.changed(f"rule/{rule.id}", after=rule.shown())
         if rule.enabled:
             self._back_fill(rule)
         return rule
@@ -92,12 +91,18 @@ class Alerting:
         self._judge.end(rule, "the rule was deleted")
         if not self._rules.delete(rule):
             raise NotFoundError(f"Rule {rule_id} not found")
+        caller.trail.changed(f"rule/{rule.id}", before=rule.shown())
         return rule_id
 
     def enable(self, caller: Caller, rule_id: str, *, enabled: bool) -> Rule:
         rule = self._mine(caller, rule_id)
-        changed = rule.model_copy(update={"enabled": enabled, "updated_at": self._now()})
+        now = self._now()
+        since = now if enabled and not rule.enabled else rule.enabled_since
+        changed = rule.model_copy(
+            update={"enabled": enabled, "updated_at": now, "enabled_since": since}
+        )
         self._rules.put(changed)
+        caller.trail.changed(f"rule/{rule.id}", before=rule.shown(), after=changed.shown())
         if enabled and not rule.enabled:
             self._back_fill(changed)
         if not enabled:
@@ -106,8 +111,16 @@ class Alerting:
 
     def evaluate(self, caller: Caller) -> tuple[int, list[dict[str, Any]]]:
         """Judge every enabled rule of the caller's now: how many, and those whose condition holds."""
-        enabled = [rule for rule in self.visible(caller.reads()) if rule.enabled]
-        rows = [row for rule in enabled for row in self._back_fill(rule, rule.threshold + _FRESH)]
+        view = caller.reads()
+        enabled = [
+            rule
+            for rule in self.visible(view)
+            # A global rule counts every tenant's events, and its groups may name them.
+            if rule.enabled and (caller.cross_tenant or rule.owner == view)
+        ]
+        rows = [
+            row for rule in enabled for row in self._back_fill(rule, int(rule.threshold) + _FRESH)
+        ]
         return len(enabled), rows
 
     def _back_fill(self, rule: Rule, newest: int = _BACK_FILL) -> list[dict[str, Any]]:
@@ -117,43 +130,42 @@ class Alerting:
         `threshold` of them, and the relay has counted the rest.
         """
         now = self._now()
-        filters = Filters(
-            event_type=rule.event_type,
-            source=rule.source,
-            severity=rule.severity and str(rule.severity),
-            since=now - rule.window,
-        )
-        limit = max(rule.threshold, newest)
+        limit = max(int(rule.threshold), newest)
+        filters = read_by(rule, since=now - rule.window)
         newest_events = self._window.within(rule.tenant_id, filters, limit=limit)
-        found = [event for event in newest_events if matches(rule, event)]
-        groups: dict[str, tuple[Group, list[Event]]] = {}
-        for event in found:
-            group = group_of(rule, event)
-            groups.setdefault(fingerprint(group), (group, []))[1].append(event)
+        groups: dict[str, tuple[Group, list[tuple[Event, Part]]]] = {}
+        for event in newest_events:
+            part = part_of(rule, event)
+            if part:
+                group = group_of(rule, event)
+                groups.setdefault(fingerprint(group), (group, []))[1].append((event, part))
         for watch in self._watches.of(rule):
             groups.setdefault(fingerprint(watch.group), (watch.group, []))
         self._hits.add_missing(
-            [(rule, key, e) for key, (_, events) in groups.items() for e in events]
+            [(rule, key, e, p) for key, (_, found) in groups.items() for e, p in found]
         )
-        rows = (self._judge_now(rule, group, key) for key, (group, _) in groups.items())
+        if not rule.group_by and rule.holds_when_empty:
+            groups.setdefault(fingerprint({}), ({}, []))
+        rows = (self._judge_now(rule, group) for group, _ in groups.values())
         return [row for row in rows if row]
 
-    def _judge_now(self, rule: Rule, group: Group, key: str) -> dict[str, Any] | None:
+    def _judge_now(self, rule: Rule, group: Group) -> dict[str, Any] | None:
         now = self._now()
-        limit = max(rule.threshold, MAX_COUNTED)
-        hits = self._hits.newest(rule, key, since=now - rule.window, until=now, limit=limit)
-        spans = holding(hits, rule.threshold, rule.window)
-        watch, is_new = self._judge.move(rule, group, spans, len(hits))
-        if len(hits) < rule.threshold or watch.phase is Phase.INACTIVE:
+        fresh = max(0, MAX_COUNTED - int(rule.threshold))
+        known = self._judge.known(rule, group, first=now, last=now, fresh=fresh)
+        watch, is_new = self._judge.move(rule, group, known, first=now)
+        holds = any(span.start <= now < span.end for span in known.spans)
+        if not holds or watch.phase is Phase.INACTIVE:
             return None
         return {
             "rule_id": rule.id,
             "rule_name": rule.name,
-            "count": len(hits),
+            "count": known.matched(rule, now),
             "threshold": rule.threshold,
             "state": str(watch.phase),
             "new": is_new,
             "group": group,
+            "alert_id": watch.episode_id,
         }
 
     def _tenant_for(self, caller: Caller, draft: RuleDraft, *, is_global: bool) -> TenantId | None:
@@ -172,4 +184,5 @@ class Alerting:
         rule = self.get(caller, rule_id)
         if rule.tenant_id is None and not caller.cross_tenant:
             raise ForbiddenError("A global rule can be changed only with the cross-tenant grant")
+        caller.trail.tenant_id = rule.owner
         return rule

@@ -1,11 +1,18 @@
-"""Rules and watches in the control table, hits in the projections table.
+"""Rules, watches and episodes in the control table, hits and steps in the projections table.
 
-control      pk  <owner>#rules                        sk  <rule id>                kind  rule
-             pk  <owner>#watches                      sk  <rule id>#<fingerprint>  kind  alert-due
-projections  pk  <owner>#hits#<rule id>#<fingerprint> sk  <counted at>#<digest of the event>
+control      pk  <owner>#rules                         sk  <rule id>                kind  rule
+             pk  <owner>#watches                       sk  <rule id>#<fingerprint>  kind  alert-due
+             pk  <tenant>#episodes                     sk  <token of the id>        kind  episode-open,
+                                                                                          episode
+projections  pk  <owner>#hits#<rule id>#<fingerprint>  sk  <counted at>#<digest of the event>
+             pk  <owner>#steps#<rule id>#<fingerprint> sk  <beginning of the step>
 
 The owner is the rule's tenant, or `system` for a global rule. A watch that time alone will change
 has kind_key <due>#…: the sweep reads those whose due has come, over all tenants, and nothing else.
+An episode's token sorts by when it began; its tenant is whose alert it is.
+
+A hit is its event: written twice it is one. A step is a sum, so it grows in the same transaction that
+writes the hits which are new to it.
 """
 
 from __future__ import annotations
@@ -13,22 +20,38 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from aetherlink.alerts.model import Group, Rule, RuleId, Span, Watch, fingerprint
-from aetherlink.kernel.ids import digest
+from aetherlink.alerts.condition import Part, Point, Span, added, step_at
+from aetherlink.alerts.episode import Episode, State
+from aetherlink.alerts.machine import Watch
+from aetherlink.alerts.model import MAX_DISTINCT, Group, Rule, RuleId, fingerprint
+from aetherlink.kernel.errors import UnavailableError
+from aetherlink.kernel.ids import digest, tenant_of, token_of
 from aetherlink.kernel.tenancy import SYSTEM, TenantId
 from aetherlink.kernel.time import from_text, to_text
-from aetherlink.platform.dynamo import ConditionFailedError, Item, Table, transact
+from aetherlink.platform.dynamo import (
+    ConditionFailedError,
+    ContendedError,
+    Item,
+    Table,
+    transact,
+)
 from aetherlink.platform.telemetry import logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from aetherlink.alerts.judge import Told
     from aetherlink.events.model import Event
     from aetherlink.events.store import EventStore
 
 # Hits outlive their window by this much, for records that come late.
 LATENESS = timedelta(hours=1)
 _BATCH_GET = 100
+# Of a transaction's 25 items some are for the steps.
+_HITS_PER_TRANSACTION = 16
+_ATTEMPTS = 8
+# Resolved episodes are kept for as long.
+KEPT = timedelta(days=90)
 
 
 class RuleStore:
@@ -93,44 +116,158 @@ class WatchStore:
         earlier: Watch,
         watch: Watch,
         due: datetime | None,
-        announcing: list[Event],
+        told: Sequence[Told],
     ) -> bool:
-        """Store the watch and its announcements together, unless somebody else moved it meanwhile
-        (False)."""
+        """Store the watch with its episodes and what they announce, unless somebody else moved it
+        meanwhile (False)."""
         is_first = earlier.version == 0
         current = "attribute_not_exists(pk)" if is_first else "version = :version"
         values = {} if is_first else {"version": earlier.version}
         put = self._table.put_request(_watch_item(rule, watch, due), only_if=current, **values)
+        events = [self._events.add_request(t.event) for t in told if t.event]
         try:
-            transact([put, *(self._events.add_request(e) for e in announcing)])
+            transact([put, *self._episode_requests(told), *events])
         except ConditionFailedError:
             return False
         return True
 
-    def drop(self, owner: TenantId, rule_id: RuleId, watch: Watch, announcing: list[Event]) -> None:
-        """Forget the watch of a rule that is no more."""
+    def _episode_requests(self, told: Sequence[Told]) -> list[Item]:
+        """One write for each episode, however many of its transitions are stored at once."""
+        changes: dict[str, tuple[Episode, Item]] = {}
+        for each in told:
+            known = changes.get(each.episode.id)
+            changes[each.episode.id] = (
+                each.episode,
+                {**(known[1] if known else {}), **_episode_values(each)},
+            )
+        requests = []
+        for episode, values in changes.values():
+            key = f"{episode.tenant_id}#episodes", token_of(episode.id)
+            if values.pop("is_dropped", False):
+                requests.append(self._table.delete_request(*key))
+            else:
+                requests.append(self._table.set_request(*key, values))
+        return requests
+
+    def drop(
+        self,
+        owner: TenantId,
+        rule_id: RuleId,
+        watch: Watch,
+        announcing: list[Event],
+        at: datetime,
+    ) -> None:
+        """Forget the watch of a rule that is no more; what it had open is over."""
         key = f"{rule_id}#{fingerprint(watch.group)}"
-        gone = self._table.delete_request(f"{owner}#watches", key)
-        transact([gone, *(self._events.put_request(e) for e in announcing)])
+        gone = [self._table.delete_request(f"{owner}#watches", key)]
+        tenant = tenant_of(watch.episode_id or "")
+        if tenant and watch.episode_id:
+            episode = f"{tenant}#episodes", token_of(watch.episode_id)
+            gone.append(
+                self._table.set_request(*episode, _over(watch.episode_id, at))
+                if watch.raised_at
+                else self._table.delete_request(*episode)
+            )
+        transact([*gone, *(self._events.put_request(e) for e in announcing)])
 
 
 class HitStore:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def add(self, hits: Iterable[tuple[Rule, str, Event]]) -> None:
+    def add(self, hits: Sequence[tuple[Rule, str, Event, Part]]) -> None:
         """Note that rules count events, under (rule, fingerprint). The same hit twice is one."""
-        items = {(item["pk"], item["sk"]): item for item in (_hit_item(*hit) for hit in hits)}
-        self._table.put_many(items.values())
+        single = [_hit_item(rule, key, e) for rule, key, e, _ in hits if rule.step is None]
+        self._table.put_many({(i["pk"], i["sk"]): i for i in single}.values())
+        stepped: dict[tuple[str, str], list[tuple[Rule, str, Event, Part]]] = {}
+        for hit in hits:
+            if hit[0].step:
+                stepped.setdefault((hit[0].id, hit[1]), []).append(hit)
+        for found in stepped.values():
+            for start in range(0, len(found), _HITS_PER_TRANSACTION):
+                self._add_up(found[start : start + _HITS_PER_TRANSACTION])
 
-    def add_missing(self, hits: Sequence[tuple[Rule, str, Event]]) -> None:
+    def add_missing(self, hits: Sequence[tuple[Rule, str, Event, Part]]) -> None:
         """The same for hits of which most are there already: reading costs less than writing."""
-        items = {(item["pk"], item["sk"]): item for item in (_hit_item(*hit) for hit in hits)}
-        keys = list(items)
+        self.add(self._missing(hits))
+
+    def _missing(
+        self, hits: Sequence[tuple[Rule, str, Event, Part]]
+    ) -> list[tuple[Rule, str, Event, Part]]:
+        by_key = {}
+        for hit in hits:
+            item = _hit_item(*hit[:3])
+            by_key[item["pk"], item["sk"]] = hit
+        keys = list(by_key)
         for start in range(0, len(keys), _BATCH_GET):
             for found in self._table.get_many(keys[start : start + _BATCH_GET]):
-                del items[found["pk"], found["sk"]]
-        self._table.put_many(items.values())
+                by_key.pop((found["pk"], found["sk"]), None)
+        return list(by_key.values())
+
+    def _add_up(self, hits: Sequence[tuple[Rule, str, Event, Part]]) -> None:
+        """Hits of one rule and group, and what they add to its steps: all or nothing."""
+        waiting = hits
+        for _ in range(_ATTEMPTS):
+            # A redelivered record fails the whole transaction; then what is new is told apart.
+            waiting = self._missing(waiting)
+            if not waiting:
+                return
+            try:
+                transact(self._adding(waiting))
+            except (ConditionFailedError, ContendedError):
+                continue
+            return
+        raise UnavailableError("Too many add to the same step; try again")
+
+    def _adding(self, hits: Sequence[tuple[Rule, str, Event, Part]]) -> list[Item]:
+        requests: dict[str, Item] = {}
+        steps: dict[datetime, tuple[Rule, str, Part]] = {}
+        for rule, key, event, part in hits:
+            item = _hit_item(rule, key, event)
+            if item["sk"] in requests:
+                continue
+            requests[item["sk"]] = self._table.put_request(item, only_if="attribute_not_exists(pk)")
+            at = step_at(event.counted_at, rule.step or timedelta(seconds=1))
+            steps[at] = (rule, key, added(steps[at][2], part) if at in steps else part)
+        return [
+            *requests.values(),
+            *(self._step_request(r, key, at, part) for at, (r, key, part) in steps.items()),
+        ]
+
+    def _step_request(self, rule: Rule, key: str, at: datetime, part: Part) -> Item:
+        kept_until = int((at + rule.window + 2 * LATENESS).timestamp())
+        # A number of values beyond what any threshold asks for says no more.
+        values = sorted(part.values)[:MAX_DISTINCT]
+        return self._table.add_request(
+            f"{rule.owner}#steps#{rule.id}#{key}",
+            to_text(at),
+            {"n": part.n, "total": part.total, "sum": part.sum}
+            | ({"distinct": set(values)} if values else {}),
+            setting={"expires_at": kept_until},
+        )
+
+    def steps(
+        self, rule: Rule, group_fingerprint: str, *, since: datetime, until: datetime
+    ) -> list[Point]:
+        """The steps that begin in (since, until], in order. Strongly consistent."""
+        items = self._table.query_all(
+            "pk = :pk AND sk BETWEEN :since AND :until",
+            pk=f"{rule.owner}#steps#{rule.id}#{group_fingerprint}",
+            since=to_text(since) + "~",
+            until=to_text(until),
+        )
+        return [
+            Point(
+                from_text(item["sk"]),
+                Part(
+                    item["n"],
+                    item["total"],
+                    float(item["sum"]),
+                    frozenset(item.get("distinct", ())),
+                ),
+            )
+            for item in items
+        ]
 
     def newest(
         self, rule: Rule, group_fingerprint: str, *, since: datetime, until: datetime, limit: int
@@ -203,6 +340,75 @@ def _watch_item(rule: Rule, watch: Watch, due: datetime | None) -> Item:
         # Nothing is open, and by then no window can reach back over what was settled.
         item["expires_at"] = int((watch.settled_until + rule.window + 2 * LATENESS).timestamp())
     return item
+
+
+def _episode_values(told: Told) -> Item:
+    """What a transition writes of its episode; what people wrote on it stays."""
+    episode, kind = told.episode, told.transition.kind
+    token = token_of(episode.id)
+    values: Item = {
+        "episode_id": episode.id,
+        "rule_id": episode.rule_id,
+        "rule_name": episode.rule_name,
+        "state": str(episode.state),
+        "severity": str(episode.severity),
+        "group": episode.group,
+        "labels": episode.labels,
+        "annotations": episode.annotations,
+        "source": episode.source or "",
+        "event_type": episode.event_type or "",
+        "threshold": episode.threshold,
+        "window_seconds": episode.window_seconds,
+    }
+    if kind in ("pending", "raised"):
+        values |= {"kind": "episode-open", "kind_key": f"{episode.tenant_id}#{token}"}
+        values["matched"] = episode.matched
+    if kind == "pending":
+        values["started_at"] = to_text(told.transition.at)
+    if kind == "raised":
+        values["raised_at"] = to_text(told.transition.at)
+    if kind in ("resolved", "dropped"):
+        values |= {**_over(episode.id, told.transition.at), "reason": episode.reason}
+    if kind == "dropped":
+        # It was never an alert.
+        values["is_dropped"] = True
+    return values
+
+
+def _over(episode_id: str, at: datetime) -> Item:
+    return {
+        "state": str(State.RESOLVED),
+        "kind": "episode",
+        "kind_key": f"{token_of(episode_id)}#{tenant_of(episode_id)}",
+        "resolved_at": to_text(at),
+        "expires_at": int((at + KEPT).timestamp()),
+    }
+
+
+def to_episode(item: Item) -> Episode:
+    started = item.get("started_at") or item.get("raised_at") or item["resolved_at"]
+    times = {
+        name: from_text(item[name]) if item.get(name) else None
+        for name in ("raised_at", "resolved_at", "notified_at")
+    }
+    return Episode.model_validate(
+        {
+            "matched": 0,
+            **{name: item[name] for name in _EPISODE_FIELDS if name in item},
+            **times,
+            "id": item["episode_id"],
+            "tenant_id": str(item["pk"]).partition("#")[0],
+            "source": item.get("source") or None,
+            "event_type": item.get("event_type") or None,
+            "started_at": from_text(started),
+        }
+    )
+
+
+_EPISODE_FIELDS = (
+    "rule_id", "rule_name", "state", "severity", "group", "labels", "annotations", "matched",
+    "threshold", "window_seconds", "reason", "acknowledged", "muted",
+)  # fmt: skip
 
 
 def _to_watch(item: Item) -> Watch:

@@ -40,6 +40,17 @@ def new_tenant_bound(tenant_id: TenantId) -> str:
 
 def tenant_of(bound_id: str) -> TenantId | None:
     """The tenant that a `tenant_bound` id belongs to; None if it is no such id."""
+    parts = _parts(bound_id)
+    return parts[0] if parts else None
+
+
+def token_of(bound_id: str) -> str:
+    """What a `tenant_bound` id was made of besides its tenant; "" if it is no such id."""
+    parts = _parts(bound_id)
+    return parts[1] if parts else ""
+
+
+def _parts(bound_id: str) -> tuple[TenantId, str] | None:
     try:
         text = base64.urlsafe_b64decode(bound_id + "=" * (-len(bound_id) % 4)).decode()
     except (ValueError, binascii.Error):
@@ -48,4 +59,5 @@ def tenant_of(bound_id: str) -> TenantId | None:
     if not slash or not token or not TENANT_PATTERN.fullmatch(tenant):
         return None
     # One spelling per id: base64 leaves unused bits that would otherwise give the id a twin.
-    return TenantId(tenant) if tenant_bound(TenantId(tenant), token) == bound_id else None
+    owner = TenantId(tenant)
+    return (owner, token) if tenant_bound(owner, token) == bound_id else None

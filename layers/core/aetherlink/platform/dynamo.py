@@ -1,12 +1,15 @@
 """DynamoDB: one client per process, items as plain Python values, failures told apart once.
 
 A client rather than a resource: it imports in half the time and shows what goes over the wire.
+`boundary` stands on it: a request touches its tenants' partitions alone.
 """
 
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from functools import cache, partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3
@@ -15,6 +18,7 @@ from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 from aetherlink.kernel.errors import UnavailableError
+from aetherlink.platform import boundary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -40,6 +44,11 @@ class ConditionFailedError(Exception):
         self.found = found
 
 
+# A thread behind the requests may want it at the same moment; botocore's session cannot make two
+# clients at once.
+_making = Lock()
+
+
 @cache
 def client() -> DynamoDBClient:
     # Standard retries with jitter; short timeouts, so that a caller gets a 503 rather than a 504.
@@ -50,7 +59,10 @@ def client() -> DynamoDBClient:
         # As many as a batch of events writes at a time, and some.
         max_pool_connections=20,
     )
-    return boto3.client("dynamodb", config=settings)
+    with _making:
+        made = boto3.client("dynamodb", config=settings)
+    boundary.guard(made.meta.events)
+    return made
 
 
 _OUR_MISTAKES = frozenset(
@@ -65,7 +77,12 @@ _deserializer = TypeDeserializer()
 def to_item(values: Item) -> Item:
     """Python values as DynamoDB attributes; None and empty collections are left out."""
     kept = {name: value for name, value in values.items() if value is not None}
-    return {name: _serializer.serialize(value) for name, value in kept.items()}
+    return {name: _serializer.serialize(_storable(value)) for name, value in kept.items()}
+
+
+def _storable(value: Any) -> Any:
+    # boto3 takes no floats, since most have no exact decimal; their shortest decimal is what we mean.
+    return Decimal(repr(value)) if isinstance(value, float) else value
 
 
 def from_item(item: Item) -> Item:
@@ -98,14 +115,14 @@ class Table:
         self,
         pk: str,
         sk: str,
-        numbers: Mapping[str, int],
+        numbers: Mapping[str, float | set[str]],
         *,
         setting: Mapping[str, Any] | None = None,
         only_if: str | None = None,
         **values: Any,
     ) -> Item:
-        """Add to number attributes, and set others, as a member of a transaction. What is not there
-        counts as 0."""
+        """Add to numbers and sets of texts, and set others, as a member of a transaction. What is not
+        there counts as 0 or as empty."""
         names = {f"#n{i}": name for i, name in enumerate(numbers)}
         given: Item = {f":n{i}": number for i, number in enumerate(numbers.values())}
         sets = {f"#s{i}": name for i, name in enumerate(setting or {})}
@@ -123,10 +140,30 @@ class Table:
         _give(request, given)
         return {"Update": request}
 
+    def add(
+        self,
+        pk: str,
+        sk: str,
+        numbers: Mapping[str, int],
+        *,
+        setting: Mapping[str, Any] | None = None,
+    ) -> Item:
+        """Add to number attributes, and set others; what they are then."""
+        request = self.add_request(pk, sk, numbers, setting=setting)["Update"]
+        answer = call(lambda: client().update_item(**request, ReturnValues="UPDATED_NEW"))
+        return from_item(answer["Attributes"])
+
     def set(
         self, pk: str, sk: str, values: Item, *, only_if: str | None = None, **names: Any
     ) -> None:
         """Change attributes of an item. ConditionFailedError if a condition does not hold."""
+        request = self.set_request(pk, sk, values, only_if=only_if, **names)["Update"]
+        call(lambda: client().update_item(**request))
+
+    def set_request(
+        self, pk: str, sk: str, values: Item, *, only_if: str | None = None, **names: Any
+    ) -> Item:
+        """The same as a member of a transaction. The item is made if it is not there."""
         request: Item = {
             "TableName": self.name,
             "Key": to_item({"pk": pk, "sk": sk}),
@@ -135,7 +172,7 @@ class Table:
         _conditional(request, only_if, names)
         _name(request, {f"#s{i}": name for i, name in enumerate(values)})
         _give(request, {f":s{i}": value for i, value in enumerate(values.values())})
-        call(lambda: client().update_item(**request))
+        return {"Update": request}
 
     def delete(self, pk: str, sk: str, *, only_if: str | None = None, **names: Any) -> None:
         """Remove an item, if it is there. ConditionFailedError if a condition does not hold."""
@@ -178,10 +215,12 @@ class Table:
         index: str | None = None,
         limit: int | None = None,
         newest_first: bool = False,
+        only: tuple[str, ...] = (),
         **values: Any,
     ) -> list[Item]:
-        """One page: at most `limit` items (or 1 MB). `values` are the condition's, without colons."""
-        return self._page(condition, index, limit, values, newest_first=newest_first)[0]
+        """One page: at most `limit` items (or 1 MB). `values` are the condition's, without colons;
+        `only` names the attributes that are wanted, where that is not all of them."""
+        return self._page(condition, index, limit, values, newest_first=newest_first, only=only)[0]
 
     def query_down(
         self, condition: str, *, limit: int, index: str | None = None, **values: Any
@@ -229,6 +268,7 @@ class Table:
         *,
         newest_first: bool = False,
         start: Item | None = None,
+        only: tuple[str, ...] = (),
     ) -> tuple[list[Item], Item | None]:
         request: Item = {
             "KeyConditionExpression": condition,
@@ -240,6 +280,8 @@ class Table:
             request["IndexName"] = index
         if limit:
             request["Limit"] = limit
+        if only:
+            request["ProjectionExpression"] = ", ".join(only)
         answer = self._query(request, values, start)
         return [from_item(item) for item in answer["Items"]], answer.get("LastEvaluatedKey")
 
