@@ -24,6 +24,7 @@ os.environ.update(
     TIMELINE_SHARDS="2",
     ARCHIVE_ENABLED="false",
     ALERTS_TOPIC="arn:aws:sns:us-east-1:123456789012:alerts-test",
+    ALERTS_DUE_QUEUE="https://sqs.us-east-1.amazonaws.com/123456789012/due-test",
     RELAY_ASIDE_QUEUE="https://sqs.us-east-1.amazonaws.com/123456789012/aside-test",
     ALERT_WEBHOOKS="http://127.0.0.1:1/hook",
     OUTBOUND_ALLOW="127.0.0.0/8",

@@ -53,6 +53,7 @@ ENVIRONMENT = {
     "ARCHIVE_BUCKET": "",
     "JOBS_QUEUE": "-",
     "MAX_STREAMS": "1",
+    "ALERTS_DUE_QUEUE": "-",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
 

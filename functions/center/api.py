@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from aws_lambda_powertools.event_handler import Response
+
 from aetherlink.center import service as center
 from aetherlink.kernel.access import no_such_route
-from aetherlink.platform.http import create_app, serve
+from aetherlink.platform.http import create_app, options, serve
 
 app = create_app()
 
@@ -37,9 +39,11 @@ def openapi() -> dict[str, Any]:
 
 
 @app.not_found
-def elsewhere(_error: Exception) -> None:
+def elsewhere(_error: Exception) -> Response[str]:
     event = app.current_event
-    no_such_route(event.http_method, event.path)
+    if event.http_method != "OPTIONS":
+        no_such_route(event.http_method, event.path)
+    return options(event)
 
 
 lambda_handler = serve(app, "command-center")

@@ -83,7 +83,7 @@ def define(
     tenant_id: Text = None,
 ) -> dict[str, Any]:
     name, body = path_text(request, "event_type"), app.current_event.json_body
-    made = types.define(by.writes(tenant_id), name, body, compatibility)
+    made = types.define(by.writes(tenant_id), name, body, compatibility, trail=by.trail)
     return {"status": "ok", **made.shown()}
 
 

@@ -12,6 +12,7 @@ from aws_lambda_powertools.event_handler.request import Request
 
 from aetherlink.events import sse
 from aetherlink.events.model import Filters
+from aetherlink.events.place import parse_position
 from aetherlink.events.stream import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS
 from aetherlink.events.tickets import Issued, Session
 from aetherlink.kernel.tenancy import Caller
@@ -62,9 +63,12 @@ def follow(
         severity=severity.lower() if severity else None,
     )
     session: Session | None = request.context.get("session")
-    view, position = by.reads(tenant_id), sse.position_in(last_event_id or cursor or "")
+    view, given = by.reads(tenant_id), sse.position_in(last_event_id or cursor or "")
+    position = parse_position(given, view) if given else None
     with slots.held():
-        answer = events.follow(view, position or None, filters, wait=timedelta(seconds=wait))
+        # Last: whatever is refused before this leaves the ticket good.
+        session = tickets.redeemed(session) if session else None
+        answer = events.follow(view, position, filters, wait=timedelta(seconds=wait))
     if session:
         tickets.answered(session)
     return Response(

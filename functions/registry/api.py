@@ -22,6 +22,11 @@ def register(registration: Registration, by: By) -> dict[str, Any]:
     return registry.register(by, registration)
 
 
+@app.post("/ops/services/<name>/heartbeat", summary="Renew a service's lease")
+def heartbeat(name: str, request: Request, by: By, tenant_id: Tenant = None) -> dict[str, Any]:
+    return registry.heartbeat(by, path_text(request, "name"), tenant_id)
+
+
 @app.get("/ops/services", summary="The registered services")
 def list_services(by: By, tenant_id: Tenant = None) -> dict[str, Any]:
     return registry.catalogue(by.reads(tenant_id))

@@ -70,6 +70,7 @@ class Stack:
     """The deployed parts, called as AWS would call them."""
 
     delivered: int = 0
+    sealed: int = 0
     topic: list[dict[str, Any]] = field(default_factory=list)
 
     def call(
@@ -143,12 +144,17 @@ class Stack:
 
     def records(self) -> list[dict[str, Any]]:
         """The stream's records since the last call, as the relay's trigger filters them."""
-        # From moto's table itself: its streams API does not answer DescribeStream.
-        table = dynamodb_backends["123456789012"]["us-east-1"].tables["events-test"]
-        assert table.stream_shard is not None
-        every: list[Any] = [record.to_json() for record in table.stream_shard.items]
+        every = _stream("events-test")
         new, self.delivered = every[self.delivered :], len(every)
         return [r for r in new if r["eventName"] in ("INSERT", "MODIFY")]
+
+    def seal(self) -> dict[str, int]:
+        """Deliver the audit table's stream records since the last call to the sealer; its answer."""
+        every = _stream("audit-test")
+        new, self.sealed = every[self.sealed :], len(every)
+        handler = importlib.import_module("functions.audit.sealer").lambda_handler
+        answer: dict[str, int] = handler({"Records": new}, Context())
+        return answer
 
     def relay(self) -> None:
         """Deliver stream records until there are none: alerts make records of their own."""
@@ -199,6 +205,14 @@ class Stack:
         return events
 
 
+def _stream(name: str) -> list[dict[str, Any]]:
+    """Every record of a table's stream. From moto's table itself: its streams API does not answer
+    DescribeStream."""
+    table = dynamodb_backends["123456789012"]["us-east-1"].tables[name]
+    assert table.stream_shard is not None
+    return [record.to_json() for record in table.stream_shard.items]
+
+
 class Context:
     function_name = "test"
     memory_limit_in_mb = 512
@@ -220,7 +234,7 @@ def stack() -> Iterator[Stack]:
             _make_table(f"{table}-test", resources[name]["Properties"])
         sns, sqs = boto3.client("sns"), boto3.client("sqs")
         topic = sns.create_topic(Name="alerts-test")["TopicArn"]
-        for queue in ("aside-test", "notifications-test", "dead-test", "jobs-test"):
+        for queue in ("aside-test", "notifications-test", "dead-test", "jobs-test", "due-test"):
             sqs.create_queue(QueueName=queue)
         sns.subscribe(
             TopicArn=topic,
@@ -237,7 +251,12 @@ def stack() -> Iterator[Stack]:
 def forget() -> None:
     """What this process remembers of tables that are no more."""
     from aetherlink import wiring
+    from aetherlink.platform import behind, rates, tally
 
+    # No thread writes when the mock has ended; a test that looks for what it would write runs it.
+    behind.by_hand()
+    for module in (behind, tally, rates):
+        module.forget()
     wiring.keeping()._read_at = None
     wiring.journal()._last.clear()
     wiring.journal()._listed.clear()

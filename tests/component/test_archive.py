@@ -20,6 +20,7 @@ from aetherlink.archive.model import Mark, Range, Report, Restore, hour_of
 from aetherlink.archive.service import Archive
 from aetherlink.events.model import Event
 from aetherlink.kernel.errors import ForbiddenError
+from aetherlink.kernel.paging import encode_cursor
 from aetherlink.kernel.tenancy import Caller, Role, TenantId
 from aetherlink.kernel.time import to_text, utc_now
 from aetherlink.platform import config
@@ -491,6 +492,68 @@ def test_a_range_that_ends_before_it_begins_is_refused(archiving: Stack) -> None
     assert [error["pointer"] for error in answer.body["errors"]] == ["/until"]
 
 
+@pytest.mark.parametrize("bound", ["since", "until"])
+@pytest.mark.parametrize(
+    "at",
+    ["0001-01-01", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00-23:59",
+     "9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59+23:59"],
+)  # fmt: skip
+def test_the_list_takes_the_first_and_the_last_instant_there_is(
+    archiving: Stack, bound: str, at: str
+) -> None:
+    publish(archiving, "e1")
+    archived(archiving)
+    is_within = (bound == "since") == at.startswith("0001")
+
+    assert listed(archiving, **{bound: at})["count"] == int(is_within)
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01"])
+def test_an_instant_beyond_them_is_refused(archiving: Stack, at: str) -> None:
+    for name in ("since", "until"):
+        answer = archiving.call("GET", "/events/archive", tenant="acme", query={name: at})
+        assert (answer.status, answer.body["errors"][0]["pointer"]) == (422, f"query/{name}")
+        body = {"since": "2026-11-21", "until": "2026-11-22", name: at}
+        for what in ("verify", "restore"):
+            path = f"/events/archive/{what}"
+            answer = archiving.call("POST", path, tenant="acme", body=body)
+            assert (answer.status, answer.body["errors"][0]["pointer"]) == (422, f"/{name}")
+
+
+@pytest.mark.parametrize("what", ["verify", "restore"])
+def test_a_job_over_all_of_time_comes_to_its_end(archiving: Stack, what: str) -> None:
+    publish(archiving, "e1", LONG_AGO)
+    archived(archiving)
+    remove("e1")
+
+    job = ask(archiving, what, since="0001-01-01", until="9999-12-31T23:59:59.999999Z")
+
+    assert (job["state"], job["done"], job["result"]["problems"]) == ("done", 1, [])
+    shown = ["e1"] if what == "restore" else []
+    assert [event["event_id"] for event in archiving.recent(tenant="acme")] == shown
+
+
+FORGED = ["", "\x00", "1\x00", "\ud800", "~\x00", "é", "9" * 3000, "globex#", "2026-11-23",
+          "2026-11-23T08#", "2026-11-23T08#a b", "2026-11-23T08#globex\n"]  # fmt: skip
+
+
+@pytest.mark.parametrize("position", FORGED)
+def test_a_cursor_with_a_made_up_place_is_refused(archiving: Stack, position: str) -> None:
+    for tenant in ("acme", None):
+        cursor = encode_cursor(position, "archive", tenant or "*", "", "")
+        answer = archiving.call("GET", "/events/archive", tenant=tenant, query={"cursor": cursor})
+        assert answer.status == 400
+
+
+def test_days_are_a_number(archiving: Stack) -> None:
+    body = {"since": "2026-11-21", "until": "2026-11-22", "keep_days": True}
+
+    answer = archiving.call("POST", "/events/archive/restore", tenant="acme", body=body)
+
+    assert answer.status == 422
+    assert [error["pointer"] for error in answer.body["errors"]] == ["/keep_days"]
+
+
 def test_a_whole_archive_verifies_without_problems(archiving: Stack) -> None:
     for number in range(3):
         publish(archiving, f"e{number}", CLOSED - timedelta(hours=number))
@@ -570,6 +633,25 @@ def test_restored_events_come_back_as_they_were_and_are_listed_again(archiving: 
         assert until >= utc_now() + timedelta(days=1, hours=23)
     assert archiving.recent(tenant="globex") == []
     assert archiving.call("GET", "/events/e1", tenant="acme").status == 200
+
+
+def test_restored_events_of_the_platform_show_in_every_tenants_list(archiving: Stack) -> None:
+    body = {"event_type": "lead.created", "source": "test", "payload": {}, "event_id": "s1",
+            "timestamp": to_text(LONG_AGO)}  # fmt: skip
+    archiving.call("POST", "/events/publish", roles="admin", tenant="system", body=body)
+    archived(archiving)
+    key = {"pk": {"S": "system#s1"}, "sk": {"S": "test"}}
+    boto3.client("dynamodb").delete_item(TableName="events-test", Key=key)
+    wanted = {"since": to_text(LONG_AGO), "until": to_text(CLOSED), "keep_days": 2}
+    assert archiving.recent(tenant="acme") == []
+
+    started = archiving.call(
+        "POST", "/events/archive/restore", roles="admin", tenant="system", body=wanted
+    )
+    assert (started.status, archiving.run_jobs()) == (202, [])
+
+    for tenant in ("acme", "globex", "system", None):
+        assert [event["event_id"] for event in archiving.recent(tenant=tenant)] == ["s1"]
 
 
 def test_what_is_there_and_shown_is_left_alone(archiving: Stack) -> None:

@@ -139,6 +139,7 @@ def test_a_batch_goes_to_the_callers_tenant(stack: Stack) -> None:
         ("[" * 100_000, ""),
         ('["\\ud800"]', ""),
         ('{"events": [{}], "x": 1}', "/x"),
+        ('{"events": [{}], "a/b~c": 1}', "/a~1b~0c"),
     ],
 )
 def test_what_is_no_batch_is_422(stack: Stack, raw: str, pointer: str) -> None:

@@ -220,6 +220,20 @@ def test_a_bad_event_is_a_plain_problem(
         ({"tenantid": "a b"}, "/tenantid"),
         ({"schemaversion": "v" * 33}, "/schemaversion"),
         ({"subject": ["x"]}, "/subject"),
+        ({"schemaversion": 1.5}, "/schemaversion"),
+        ({"tenantid": ["acme"]}, "/tenantid"),
+        ({"time": ""}, "/time"),
+        *(
+            ({name: wrong}, f"/{name}")
+            for name in ("id", "source", "type", "subject", "datacontenttype", "dataschema", "time")
+            for wrong in (7, True, ["x"], {}, "x\ny")
+        ),
+        *(({name: "x\x7f"}, f"/{name}") for name in ("tenantid", "severity", "schemaversion", "x")),
+        *(({name: ""}, f"/{name}") for name in ("subject", "datacontenttype", "dataschema")),
+        *(
+            ({"id": f"x{wrong}"}, "/id")
+            for wrong in ("\x00", "\x1f", "\x85", "\ufdd0", "\uffff", "\U0010fffe")
+        ),
     ],
 )
 def test_a_wrong_attribute_is_422_under_its_own_name(
@@ -229,6 +243,33 @@ def test_a_wrong_attribute_is_422_under_its_own_name(
 
     assert answer.status == 422
     assert set(pointers(answer)) == {pointer}
+
+
+def test_every_wrong_attribute_is_named(stack: Stack) -> None:
+    wrong: dict[str, Any] = {
+        "id": 5,
+        "source": "a\tb",
+        "type": ["x"],
+        "subject": "",
+        "datacontenttype": 1,
+    }
+
+    answer = post(stack, {**EVENT, **wrong, "region": 0.5, "Zone": "a", "data": "text"}, ONE)
+
+    assert answer.status == 422
+    assert sorted(pointers(answer)) == [
+        "/Zone", "/data", "/datacontenttype", "/id", "/region", "/source", "/subject", "/type",
+    ]  # fmt: skip
+
+
+def test_a_header_is_checked_like_the_attribute_it_stands_for(stack: Stack) -> None:
+    for name in ("id", "source", "type", "subject", "tenantid", "region"):
+        answer = post(stack, {}, headers={**CE, f"ce-{name}": "a%0Ab"})
+        assert (answer.status, pointers(answer)) == (422, [f"/{name}"])
+
+
+def test_a_pointer_to_a_header_is_escaped(stack: Stack) -> None:
+    assert pointers(post(stack, {}, headers={**CE, "ce-a~b": "%FF"})) == ["/a~0b"]
 
 
 @pytest.mark.parametrize("raw", ["{", "NaN", '{"a": -Infinity}', "[" * 100_000, '{"a": "\\ud800"}'])

@@ -25,7 +25,10 @@ PROTECTED = sorted((method, path) for (method, path), roles in ROUTES.items() if
 OPEN = sorted((method, path) for (method, path), roles in ROUTES.items() if not roles)
 NO_OPS = ("agent", "viewer")
 PUBLISHING = ("/events/publish", "/events/batch", "/events/cloudevents")
-REFUSED = {**dict.fromkeys(PUBLISHING, ("viewer",)), "/jobs/{job_id}": ("guest",)}
+REFUSED = {
+    **dict.fromkeys((*PUBLISHING, "/audit/stats"), ("viewer",)),
+    **dict.fromkeys(("/jobs/{job_id}", "/identity/me"), ("guest",)),
+}
 FOUR_MB = 4 * 1024 * 1024
 
 
@@ -99,7 +102,7 @@ def test_a_protected_route_asks_a_stranger_who_it_is(stack: Stack, method: str, 
     answer = stack.call(method, path, roles=None, body={})
 
     assert (answer.status, answer.body["title"]) == (401, "Authentication required")
-    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="aetherlink"'
+    assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="aetherlink"')
 
 
 @pytest.mark.parametrize(("method", "path"), OPEN)
@@ -116,7 +119,7 @@ def test_an_empty_roles_header_is_no_credential(stack: Stack, roles: str) -> Non
 def test_a_credential_that_nobody_can_verify_is_401(stack: Stack, name: str) -> None:
     answer = stack.call("GET", "/events/recent", roles=None, headers={name: "Bearer ak_x"})
 
-    assert (answer.status, answer.body["detail"]) == (401, "This credential is not valid here")
+    assert (answer.status, answer.body["title"]) == (401, "Authentication required")
 
 
 @pytest.mark.parametrize(
@@ -217,17 +220,16 @@ def test_in_token_mode_the_development_headers_count_for_nothing(
 
     answer = stack.call("GET", "/events/recent", roles="admin", tenant="acme")
 
-    assert (answer.status, answer.body["detail"]) == (
-        401,
-        "Authentication required: send 'Authorization: Bearer <token>' or X-Api-Key",
-    )
+    assert answer.status == 401
+    assert answer.body["detail"].startswith("Authentication required: send 'Authorization: Bearer")
+    assert "X-User-Roles" not in answer.body["detail"]
 
 
 def test_in_token_mode_a_development_header_beside_a_credential_helps_nobody() -> None:
     headers = {"x-user-roles": "admin", "authorization": "Bearer nonsense"}
 
-    with pytest.raises(UnauthenticatedError, match="not valid here"):
-        identify(headers, mode="token", ip="", trace_id="")
+    with pytest.raises(UnauthenticatedError):
+        identify(headers, mode="token", ip="", trace_id="", may_be_cached=False)
 
 
 @pytest.mark.parametrize("stage", ["prod", "dev", "staging", "Local", ""])

@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 import pytest
 
+from aetherlink.events.model import Filters
+from aetherlink.kernel.paging import encode_cursor
 from aetherlink.kernel.time import from_text, to_text
 from tests.component.conftest import Answer, Stack
 
@@ -144,6 +146,11 @@ def test_a_body_that_is_no_object_is_422(stack: Stack, raw: str) -> None:
         ({"tenant_id": "a b"}, "/tenant_id"),
         ({"tenant_id": "a#b"}, "/tenant_id"),
         ({"colour": "red"}, "/colour"),
+        ({"a/b~c": "red"}, "/a~1b~0c"),
+        ({"attributes": {"x": []}}, "/attributes/x"),
+        ({"attributes": {"a/b~c": 1.5}}, "/attributes/a~1b~0c"),
+        ({"attributes": {"str": {"int": 1}}}, "/attributes/str"),
+        ({"attributes": []}, "/attributes"),
     ],
 )
 def test_a_wrong_field_of_the_envelope_is_422_and_named(
@@ -645,6 +652,57 @@ def test_a_tampered_cursor_is_400(stack: Stack) -> None:
         assert (given, answer.status) == (given, 400)
 
 
+FORGED = ["", "\x00", "2026\x00", "\ud800", "\ue000", "é", "~~", "2026", "9" * 3000,
+          "2026-11-23T08:30:00" + "9" * 3000, "2026-11-23T08:30:00\x00", "acme#e1"]  # fmt: skip
+
+
+@pytest.mark.parametrize("position", FORGED)
+@pytest.mark.parametrize("tenant", ["acme", None])
+def test_a_cursor_with_a_made_up_position_is_400(
+    stack: Stack, position: str, tenant: str | None
+) -> None:
+    cursor = encode_cursor(position, tenant or "*", *Filters().question())
+
+    answer = stack.call("GET", "/events/recent", tenant=tenant, query={"cursor": cursor})
+    assert (answer.status, answer.body["title"]) == (400, "Bad request")
+
+
+def test_a_forged_cursor_shows_nothing_of_another_tenant(stack: Stack) -> None:
+    publish(stack, event_id="a1", tenant="acme")
+    publish(stack, event_id="g1", tenant="globex")
+    (theirs,) = stack.recent("globex")
+    top = f"{theirs['timestamp']}~"
+    foreign, own = (encode_cursor(top, t, *Filters().question()) for t in ("globex", "acme"))
+
+    answer = stack.call("GET", "/events/recent", tenant="acme", query={"cursor": foreign})
+    assert answer.status == 400
+    assert ids(stack, tenant="acme", cursor=own) == ["a1"]
+
+
+@pytest.mark.parametrize(
+    "at",
+    ["0001-01-01", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00-23:59",
+     "9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59+23:59"],
+)  # fmt: skip
+@pytest.mark.parametrize("tenant", ["acme", None])
+def test_lists_take_the_first_and_the_last_instant_there_is(
+    stack: Stack, tenant: str | None, at: str
+) -> None:
+    publish(stack, event_id="e1", tenant="acme")
+    stack.relay()
+    is_first = at.startswith("0001")
+
+    assert ids(stack, tenant=tenant, since=at) == (["e1"] if is_first else [])
+    assert ids(stack, tenant=tenant, until=at) == ([] if is_first else ["e1"])
+    assert ids(stack, tenant=tenant, since=at, until=at, severity="error") == []
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01"])
+def test_an_instant_beyond_them_is_422(stack: Stack, at: str) -> None:
+    for name in ("since", "until"):
+        assert stack.call("GET", "/events/recent", query={name: at}).status == 422
+
+
 def test_an_answer_stays_under_4_mb_and_goes_on(stack: Stack) -> None:
     for n in range(18):
         publish(stack, event_id=str(n), payload={"text": "x" * 250_000})
@@ -685,6 +743,71 @@ def test_a_source_settles_which_event_is_meant(stack: Stack) -> None:
     answer = stack.call("GET", "/events/e1", query={"source": "web"})
     assert (answer.status, answer.body["source"]) == (200, "web")
     assert stack.call("GET", "/events/e1", query={"source": "x"}).status == 404
+
+
+def test_no_number_of_sources_hides_the_one_that_is_named(stack: Stack) -> None:
+    for number in range(25):
+        publish(stack, event_id="e1", source=f"s{number:02}", tenant="acme")
+    stack.relay()
+
+    for tenant in ("acme", None):
+        answer = stack.call("GET", "/events/e1", tenant=tenant, query={"source": "s24"})
+        assert (answer.status, answer.body.get("source")) == (200, "s24")
+
+
+def test_a_great_many_sources_are_not_all_named(stack: Stack) -> None:
+    for number in range(25):
+        publish(stack, event_id="e1", source=f"s{number:02}")
+
+    answer = stack.call("GET", "/events/e1")
+    assert answer.status == 409
+    assert answer.body["detail"].endswith("s18, s19 and others. Name one with ?source=")
+
+
+def test_events_past_their_retention_hide_none_that_is_shown(stack: Stack) -> None:
+    for number in range(25):
+        publish(stack, event_id="e1", source=f"s{number:02}", timestamp=ago(days=31))
+    publish(stack, event_id="e1", source="web")
+
+    assert stack.call("GET", "/events/e1").body.get("source") == "web"
+
+
+def test_a_tenants_own_event_comes_before_the_platforms_of_the_same_name(stack: Stack) -> None:
+    publish(stack, event_id="e1", roles="admin", tenant_id="system", payload={"whose": "all"})
+    assert stack.call("GET", "/events/e1", tenant="acme").body["payload"] == {"whose": "all"}
+    publish(stack, event_id="e1", tenant="acme", payload={"whose": "acme"})
+
+    for query in ({}, {"source": "crm"}):
+        answer = stack.call("GET", "/events/e1", tenant="acme", query=query)
+        assert (answer.status, answer.body.get("payload")) == (200, {"whose": "acme"})
+    named = {"tenant_id": "system"}
+    answer = stack.call("GET", "/events/e1", tenant="acme", query=named)
+    assert answer.body["payload"] == {"whose": "all"}
+
+
+def test_the_same_id_of_another_source_of_the_platform_is_409(stack: Stack) -> None:
+    publish(stack, event_id="e1", roles="admin", tenant_id="system", source="core")
+    publish(stack, event_id="e1", tenant="acme")
+
+    answer = stack.call("GET", "/events/e1", tenant="acme")
+    assert (answer.status, "core, crm" in answer.body["detail"]) == (409, True)
+
+
+def test_who_sees_every_tenant_finds_a_source_that_only_another_tenant_has(stack: Stack) -> None:
+    publish(stack, event_id="e1", source="crm")
+    publish(stack, event_id="e1", source="web", tenant="acme")
+    stack.relay()
+
+    answer = stack.call("GET", "/events/e1", query={"source": "web"})
+    assert (answer.status, answer.body.get("tenant_id")) == (200, "acme")
+
+
+def test_a_damaged_item_is_no_event(stack: Stack) -> None:
+    table = importlib.import_module("functions.events.api").reading._events._table
+    table.put({"pk": "acme#bad", "sk": "crm", "timeline": "acme#0", "at": "9-by-hand"})
+
+    for query in ({}, {"source": "crm"}):
+        assert stack.call("GET", "/events/bad", tenant="acme", query=query).status == 404
 
 
 def test_an_event_that_is_not_there_is_404(stack: Stack) -> None:

@@ -278,6 +278,53 @@ class TestTickets:
             'Bearer realm="aetherlink"',
         )
 
+    @pytest.mark.parametrize(
+        ("wrong", "status"),
+        [({"wait": "99"}, 422), ({"cursor": "garbage"}, 400), ({"tenant_id": "a b"}, 422)],
+    )
+    def test_a_first_call_that_is_refused_leaves_the_ticket_good(
+        self, stack: Stack, listen: Listener, wrong: dict[str, str], status: int
+    ) -> None:
+        given = ticket(stack)["ticket"]
+
+        assert listen.by_ticket(given, **wrong).status == status
+        assert listen.by_ticket(given).status == 200
+        assert listen.by_ticket(given).status == 401
+
+    def test_who_found_no_slot_may_come_again_with_the_same_ticket(
+        self, stack: Stack, listen: Listener
+    ) -> None:
+        import functions.events.stream as module
+
+        given = ticket(stack)["ticket"]
+        with module.slots.held(), module.slots.held(), module.slots.held():
+            assert listen.by_ticket(given).status == 429
+
+        assert listen.by_ticket(given).status == 200
+
+    def test_of_two_who_present_a_ticket_at_once_one_is_let_in(self, stack: Stack) -> None:
+        import functions.events.stream as module
+        from aetherlink.kernel.errors import UnauthenticatedError
+
+        given = ticket(stack)["ticket"]
+        first, second = (module.tickets.present(given, "") for _ in range(2))
+
+        assert module.tickets.redeemed(second).secret
+        with pytest.raises(UnauthenticatedError):
+            module.tickets.redeemed(first)
+
+    def test_a_ticket_that_lapses_before_the_stream_starts_is_refused(
+        self, stack: Stack, later: Callable[[float], None]
+    ) -> None:
+        import functions.events.stream as module
+        from aetherlink.kernel.errors import UnauthenticatedError
+
+        session = module.tickets.present(ticket(stack)["ticket"], "")
+        later(31)
+
+        with pytest.raises(UnauthenticatedError):
+            module.tickets.redeemed(session)
+
     def test_a_session_goes_on_by_itself(
         self, stack: Stack, listen: Listener, later: Callable[[float], None]
     ) -> None:

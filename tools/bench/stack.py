@@ -51,6 +51,7 @@ ENVIRONMENT = {
     "JOBS_QUEUE": f"{QUEUE}/jobs",
     "MAX_STREAMS": "20",
     "ALERTS_TOPIC": "arn:aws:sns:us-east-1:123456789012:alerts",
+    "ALERTS_DUE_QUEUE": f"{QUEUE}/due",
     "RELAY_ASIDE_QUEUE": f"{QUEUE}/aside",
     "ALERT_WEBHOOKS": "",
     "OUTBOUND_ALLOW": "",
@@ -140,6 +141,10 @@ class Stack:
         self.clock = Clock(now)
         # Before anything imports it by name.
         patch("aetherlink.kernel.time.utc_now", self.clock.now).start()
+        from aetherlink.platform import behind  # noqa: PLC0415 - after the environment is set
+
+        # What follows requests in a thread is none of a request's calls, and none of its CPU time.
+        behind.by_hand()
         properties = dict(template.of_type("AWS::DynamoDB::Table"))
         self.double = Double({v.lower(): properties[name] for v, name in TABLES.items()})
         functions = dict(template.of_type("AWS::Serverless::Function"))

@@ -15,18 +15,25 @@ from aetherlink.platform.dynamo import Table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aetherlink.alerts.judge import Judge
+    from aetherlink.alerts.judge import Judge, Window
     from aetherlink.alerts.service import Alerting
     from aetherlink.archive.keeper import Keeper
     from aetherlink.archive.service import Archive
     from aetherlink.archive.store import DueStore
+    from aetherlink.audit.reading import Reading as AuditReading
+    from aetherlink.audit.sealer import Sealer
+    from aetherlink.audit.statistics import Statistics as RequestStatistics
+    from aetherlink.audit.store import AuditStore
+    from aetherlink.audit.verifier import Verifier
     from aetherlink.events.count_store import CountStore
     from aetherlink.events.journal import Journal
+    from aetherlink.events.service import Reading
     from aetherlink.events.slots import Slots
     from aetherlink.events.stream import Stream
     from aetherlink.events.tickets import Tickets
     from aetherlink.events.types import Catalogue, Types
     from aetherlink.events.upkeep_store import UpkeepStore
+    from aetherlink.identity.service import Keys
     from aetherlink.jobs.model import Step
     from aetherlink.jobs.service import Jobs
     from aetherlink.jobs.store import JobStore
@@ -120,35 +127,56 @@ def tickets() -> Tickets:
     return Tickets(control_table(), utc_now)
 
 
+def keys() -> Keys:
+    from aetherlink.identity.service import Keys  # noqa: PLC0415
+    from aetherlink.identity.store import KeyStore  # noqa: PLC0415
+    from aetherlink.platform.credentials import KEY, Mint  # noqa: PLC0415
+
+    return Keys(KeyStore(control_table()), Mint(KEY), utc_now)
+
+
 def registry() -> Registry:
+    from aetherlink.platform.credentials import REGISTRATION, Mint  # noqa: PLC0415
     from aetherlink.registry.service import Registry  # noqa: PLC0415
     from aetherlink.registry.store import RegistryStore  # noqa: PLC0415
 
-    return Registry(RegistryStore(control_table(), event_store()), now=utc_now)
+    store = RegistryStore(control_table(), event_store())
+    return Registry(store, Mint(REGISTRATION), now=utc_now)
 
 
-def judge() -> Judge:
+def judge(window: Window | None = None) -> Judge:
+    """`window` is for the sweep, which looks at stored events before it believes a silence."""
+    from aetherlink.alerts.alarm import QueueAlarm  # noqa: PLC0415
     from aetherlink.alerts.judge import Judge  # noqa: PLC0415
     from aetherlink.alerts.store import HitStore, RuleStore, WatchStore  # noqa: PLC0415
+    from aetherlink.platform.config import alerts_config  # noqa: PLC0415
+    from aetherlink.platform.messaging import Queue  # noqa: PLC0415
 
     return Judge(
         RuleStore(control_table()),
         WatchStore(control_table(), event_store()),
         HitStore(projections_table()),
         utc_now,
+        window=window,
+        alarm=QueueAlarm(Queue(alerts_config().alerts_due_queue), utc_now),
     )
+
+
+def stored_events() -> Reading:
+    from aetherlink.events.service import Reading  # noqa: PLC0415
+
+    return Reading(event_store(), overview_store(), keeping(), utc_now)
 
 
 def alerting() -> Alerting:
     from aetherlink.alerts.service import Alerting  # noqa: PLC0415
     from aetherlink.alerts.store import HitStore, RuleStore, WatchStore  # noqa: PLC0415
-    from aetherlink.events.service import Reading  # noqa: PLC0415
 
     return Alerting(
         RuleStore(control_table()),
         WatchStore(control_table(), event_store()),
         HitStore(projections_table()),
-        Reading(event_store(), overview_store(), keeping(), utc_now),
+        stored_events(),
         utc_now,
     )
 
@@ -240,6 +268,39 @@ def pruning() -> Pruning:
         keeping=keeping(),
         now=utc_now,
     )
+
+
+@cache
+def audit_store() -> AuditStore:
+    from aetherlink.audit.store import AuditStore  # noqa: PLC0415
+
+    return AuditStore(Table(config().audit_table), control_table())
+
+
+def sealer() -> Sealer:
+    from aetherlink.audit.sealer import Sealer  # noqa: PLC0415
+
+    return Sealer(audit_store(), event_store(), utc_now, stage=config().stage)
+
+
+def verifier() -> Verifier:
+    from aetherlink.audit.verifier import Verifier  # noqa: PLC0415
+
+    return Verifier(audit_store(), utc_now)
+
+
+def audit_reading() -> AuditReading:
+    from aetherlink.audit.reading import Reading  # noqa: PLC0415
+
+    return Reading(audit_store(), utc_now, retention_days=config().audit_retention_days)
+
+
+def request_statistics() -> RequestStatistics:
+    from aetherlink.audit.statistics import Statistics  # noqa: PLC0415
+    from aetherlink.audit.tally_store import TallyStore  # noqa: PLC0415
+    from aetherlink.platform import tally  # noqa: PLC0415
+
+    return Statistics(TallyStore(control_table()), tally.flush)
 
 
 def upkeep_store() -> UpkeepStore:

@@ -31,7 +31,9 @@ from aetherlink.kernel.tenancy import Caller
 from aetherlink.platform.http import parse_json
 
 # What a String may hold (spec, Type System).
-CHARACTERS = st.characters(exclude_categories=["Cs", "Cc"])
+CHARACTERS = st.characters(exclude_categories=["Cs", "Cc"]).filter(
+    lambda c: not (0xFDD0 <= ord(c) <= 0xFDEF or ord(c) & 0xFFFE == 0xFFFE)
+)
 ODD = st.sampled_from(["%", '"', " ", "%20", "%zz", "\\", "é", "€", "😀", "+", ";", ",", "/"])
 TEXT = st.lists(CHARACTERS | ODD, min_size=1, max_size=12).map("".join)
 NAMES = st.from_regex(r"x[a-z0-9]{0,19}", fullmatch=True)
@@ -332,7 +334,7 @@ def test_another_version_is_refused(version: Any) -> None:
         ({"data": None, "data_base64": "é"}, "/data_base64"),
         ({"datacontenttype": "text/plain"}, "/datacontenttype"),
         ({"datacontenttype": "application/json5"}, "/datacontenttype"),
-        ({"datacontenttype": 5, "data": "x"}, "/data"),
+        ({"datacontenttype": 5}, "/datacontenttype"),
         ({"subject": {}}, "/subject"),
         ({"ext": 1.5}, "/ext"),
         ({"ext": [1]}, "/ext"),

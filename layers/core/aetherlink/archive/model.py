@@ -266,6 +266,14 @@ class Range(Given):
 class Restore(Range):
     keep_days: int = Field(default=7, ge=1, le=30, description="How long they stay, in days")
 
+    @field_validator("keep_days", mode="before")
+    @classmethod
+    def _number(cls, given: object) -> object:
+        # To Python, true is 1.
+        if isinstance(given, bool):
+            raise ValueError("must be a number of days, 1 to 30")
+        return given
+
 
 class Listed(Shape):
     """The answer of `GET /events/archive`, newest hour first."""

@@ -5,8 +5,9 @@ While the storage fails, what waits is kept in the table by a later expiry, howe
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aetherlink.archive.model import (
@@ -24,15 +25,15 @@ from aetherlink.archive.model import (
 )
 from aetherlink.archive.store import place_of
 from aetherlink.events.model import Severity, announce
+from aetherlink.events.stops import stop_in
 from aetherlink.kernel.errors import ConflictError, UnavailableError
-from aetherlink.kernel.paging import decode_cursor, encode_cursor
-from aetherlink.kernel.tenancy import SYSTEM
+from aetherlink.kernel.paging import encode_cursor
+from aetherlink.kernel.tenancy import SYSTEM, TENANT_PATTERN
 from aetherlink.kernel.time import to_text
 from aetherlink.platform.telemetry import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from datetime import datetime
 
     from aetherlink.archive.filing import Filing
     from aetherlink.archive.model import Manifest, Mark, Range, Restore
@@ -48,6 +49,11 @@ OFF = "The archive is off; deploy with ArchiveEnabled=true to use it"
 # So many failures in a row are the storage's, not one hour's: the run's time is needed elsewhere.
 _MAX_FAILURES_IN_A_ROW = 3
 _TOP = "~"
+# What `place_of` makes of a manifest.
+_HOUR = re.compile(r"\d{4}-\d\d-\d\dT\d\d", re.ASCII)
+_HOUR_OF_TENANT = re.compile(f"{_HOUR.pattern}#{TENANT_PATTERN.pattern}", re.ASCII)
+_FIRST_INSTANT = datetime.min.replace(tzinfo=UTC)
+_BEFORE_EVERY_HOUR = "0000"
 _SECURING = timedelta(seconds=10)
 
 
@@ -190,7 +196,8 @@ class Archive:
     ) -> Listed:
         """The archived hours that `view` sees (None: every tenant's), newest first."""
         question = ("archive", view or "*", *(to_text(t) if t else "" for t in (since, until)))
-        below = decode_cursor(cursor, *question) if cursor else _TOP
+        shape = _HOUR if view else _HOUR_OF_TENANT
+        below = stop_in(cursor, shape, *question) if cursor else _TOP
         if until:
             below = min(below, _last_hour(until) + _TOP)
         found: list[Manifest] = []
@@ -210,7 +217,8 @@ class Archive:
         """A job that compares what is archived of a time with its manifests."""
         view = caller.reads(wanted.tenant_id)
         self._require()
-        return self._jobs.start(caller, VERIFY, view or SYSTEM, _params(view, wanted), 0)
+        caller.trail.tenant_id = view or SYSTEM
+        return self._start(caller, VERIFY, view or SYSTEM, _params(view, wanted))
 
     def restore(self, caller: Caller, wanted: Restore) -> Job:
         """A job that puts one tenant's archived events of a time back for some days."""
@@ -218,7 +226,12 @@ class Archive:
         self._require()
         until = self._now() + timedelta(days=wanted.keep_days)
         params = {**_params(tenant, wanted), "restored_until": to_text(until)}
-        return self._jobs.start(caller, RESTORE, tenant, params, 0)
+        return self._start(caller, RESTORE, tenant, params)
+
+    def _start(self, caller: Caller, kind: str, tenant: TenantId, params: dict[str, Any]) -> Job:
+        job = self._jobs.start(caller, kind, tenant, params, 0)
+        caller.trail.changed(f"job/{job.id}", after={"kind": kind, **params})
+        return job
 
     def _require(self) -> None:
         if self._filing is None:
@@ -301,7 +314,9 @@ def _failed(tenant: TenantId, marks: list[Mark], run: _Run) -> Event:
 
 
 def _last_hour(until: datetime) -> str:
-    """The last hour with instants before `until`."""
+    """The last hour with instants before `until`; of the first instant there is, none that exists."""
+    if until == _FIRST_INSTANT:
+        return _BEFORE_EVERY_HOUR
     return hour_of(until - timedelta(microseconds=1))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from aetherlink.events.compatibility import escaped
 from aetherlink.kernel.errors import (
     ControlPlaneError,
     Flaw,
@@ -13,6 +14,7 @@ from aetherlink.kernel.errors import (
     UnprocessableError,
 )
 from aetherlink.kernel.shape import Shape
+from aetherlink.platform.boundary import spread
 from aetherlink.platform.telemetry import logger
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ class _Prepared:
 def events_in(body: Any) -> list[Any]:
     """The events in a request body: an array, or an object with the array as its only member."""
     if isinstance(body, dict):
-        flaws = [Flaw(f"/{n}", "is not a field of a batch") for n in body if n != "events"]
+        flaws = [Flaw(f"/{escaped(n)}", "is not a field of a batch") for n in body if n != "events"]
         if flaws:
             raise UnprocessableError(tuple(flaws))
     events = body.get("events") if isinstance(body, dict) else body
@@ -155,11 +157,8 @@ def _turns(prepared: Iterable[_Prepared]) -> list[list[_Prepared]]:
 def _at_the_same_time(
     store: Callable[[list[_Prepared]], list[Outcome]], turns: list[list[_Prepared]]
 ) -> list[Outcome]:
-    # Loaded with the first batch: publishing one event never pays for it.
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
-
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        return [outcome for outcomes in pool.map(store, turns) for outcome in outcomes]
+    done = spread(store, turns, workers=_WORKERS)
+    return [outcome for outcomes in done for outcome in outcomes]
 
 
 def _store(admission: Admission, prepared: _Prepared, *, is_late: bool) -> Outcome:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
+from aetherlink.events.compatibility import escaped
 from aetherlink.events.model import is_from_platform
 from aetherlink.kernel.errors import (
     Flaw,
@@ -41,12 +42,18 @@ _OURS = {
 }
 _THEIRS = {ours: name for name, ours in _OURS.items()} | {"payload": "data"}
 _REQUIRED = ("id", "source", "type")
-_NO_ATTRIBUTES = frozenset({"specversion", "data", "data_base64", *_OURS})
+_NO_ATTRIBUTES = frozenset({"specversion", "data", "data_base64"})
+# The spec's own: text that is not empty (spec, Required and Optional Attributes).
+_TEXTS = frozenset({*_REQUIRED, "subject", "time", "datacontenttype", "dataschema"})
 
 # The spec asks for 20 characters at most and obliges nobody.
 _NAME = re.compile(r"[a-z0-9]{1,64}", re.ASCII)
-# Characters that a String may not have (spec, Type System).
-_NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# Characters that a String may not have (spec, Type System): control characters, halves of surrogate
+# pairs, and Unicode's noncharacters, the last two of each plane among them.
+_LAST_TWO = "".join(
+    chr(last) for end in range(0x10000, 0x110001, 0x10000) for last in (end - 2, end - 1)
+)
+_NO_TEXT = re.compile(f"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef{_LAST_TWO}]")
 _INTEGERS = range(-(2**31), 2**31)
 # They are stored beside the payload, in an item of 400 KB at most.
 MAX_ATTRIBUTES_BYTES = 16 * 1024
@@ -96,25 +103,26 @@ def decode(
 
 
 def envelope_of(event: Any, parse: Callable[[str], Any]) -> dict[str, Any]:
-    """The envelope that an event of the JSON format becomes. Its fields are not checked further.
+    """The envelope that an event of the JSON format becomes. Its fields are text as the spec has it.
 
     Attributes that our envelope has no field for stand in `attributes`.
     """
     if not isinstance(event, dict):
         raise UnprocessableError((Flaw("", "must be a JSON object, a CloudEvent"),))
     _check_required(event)
-    kept = {name: v for name, v in event.items() if name not in _NO_ATTRIBUTES and v is not None}
-    flaws = [flaw for name, value in kept.items() for flaw in _flaws_of(name, value)]
+    given = {name: v for name, v in event.items() if name not in _NO_ATTRIBUTES and v is not None}
+    flaws = [flaw for name, value in given.items() for flaw in _flaws_of(name, value)]
     payload = _data(event, parse, flaws)
     if flaws:
         raise UnprocessableError(tuple(flaws))
+    kept = {name: value for name, value in given.items() if name not in _OURS}
     size = len(json.dumps(kept, ensure_ascii=False).encode())
     if size > MAX_ATTRIBUTES_BYTES:
         raise TooLargeError(
             f"Attributes and extensions may have {MAX_ATTRIBUTES_BYTES:,} bytes (16 KB) in all, "
             f"got {size:,}"
         )
-    envelope = {ours: event[name] for name, ours in _OURS.items() if event.get(name) is not None}
+    envelope = {ours: given[name] for name, ours in _OURS.items() if name in given}
     envelope["payload"] = payload
     return {**envelope, "attributes": kept} if kept else envelope
 
@@ -198,7 +206,9 @@ def _header_text(header: str, value: str) -> str:
     try:
         return unquote(value, errors="strict")
     except UnicodeDecodeError as error:
-        flaw = Flaw(f"/{header[3:]}", f"the header {header} has %-escapes that are not UTF-8")
+        flaw = Flaw(
+            f"/{escaped(header[3:])}", f"the header {header} has %-escapes that are not UTF-8"
+        )
         raise UnprocessableError((flaw,)) from error
 
 
@@ -224,9 +234,11 @@ def _check_required(event: dict[str, Any]) -> None:
 
 
 def _flaws_of(name: str, value: Any) -> list[Flaw]:
-    """What is wrong with an attribute that is kept as it is."""
+    """What is wrong with an attribute, whether the spec's own or an extension."""
     if not _NAME.fullmatch(name):
-        return [Flaw(_pointer(name), "an attribute's name has 1 to 64 letters a-z and digits")]
+        return [Flaw(f"/{escaped(name)}", "an attribute's name has 1 to 64 letters a-z and digits")]
+    if name in _TEXTS and not (isinstance(value, str) and value):
+        return [Flaw(f"/{name}", "must be text that is not empty")]
     if isinstance(value, str):
         wrong = _NO_TEXT.search(value)
         return [Flaw(f"/{name}", f"has the character U+{ord(wrong[0]):04X}")] if wrong else []
@@ -238,6 +250,8 @@ def _flaws_of(name: str, value: Any) -> list[Flaw]:
 def _data(event: dict[str, Any], parse: Callable[[str], Any], flaws: list[Flaw]) -> Any:
     """The event's data; what is wrong with it is added to `flaws`."""
     kind = event.get("datacontenttype")
+    if any(flaw.pointer == "/datacontenttype" for flaw in flaws):
+        kind = None
     if isinstance(kind, str) and not _JSON.fullmatch(kind.partition(";")[0].strip().lower()):
         flaws.append(
             Flaw(
@@ -290,7 +304,3 @@ def _renamed(pointer: str) -> str:
     if first == "attributes" and inner:
         return "/".join(("", *inner))
     return "/".join((root, _THEIRS.get(first, first), *inner)) if first else pointer
-
-
-def _pointer(name: str) -> str:
-    return "/" + name.replace("~", "~0").replace("/", "~1")

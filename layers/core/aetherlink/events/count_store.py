@@ -54,7 +54,14 @@ class CountStore:
 
     def newest_arrivals(self) -> tuple[datetime, datetime] | None:
         """When the newest page of arrivals was written, and when its first event came in."""
-        pages = self._table.query("pk = :pk", pk="*#arrivals", limit=1, newest_first=True)
+        pages = self._table.query(
+            "pk = :pk",
+            pk="*#arrivals",
+            limit=1,
+            newest_first=True,
+            # The page itself is a list of every tenant's events, and a tenant's request asks too.
+            only=("written_at", "received_at"),
+        )
         if not pages:
             return None
         return from_text(pages[0]["written_at"]), from_text(pages[0]["received_at"])

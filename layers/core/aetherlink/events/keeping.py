@@ -175,6 +175,14 @@ class Keeping:
         }
         return Terms(Term(self.default), special)
 
+    def terms_of(self, view: TenantId | None) -> Terms:
+        """The terms of whom a view shows, as they are at this moment: a tenant and the platform, or
+        everybody for None."""
+        if view is None:
+            return self.terms()
+        special = {tenant: self.term(tenant) for tenant in (view, SYSTEM)}
+        return Terms(Term(self.default), special)
+
     def _term(self, tenant: TenantId, policy: Policy | None, restored: Restored | None) -> Term:
         if policy is None or tenant == SYSTEM:
             return Term(self.default, restored)

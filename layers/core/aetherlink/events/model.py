@@ -25,6 +25,10 @@ from aetherlink.kernel.time import from_text, parse_instant, to_text
 CLOCK_TOLERANCE = timedelta(minutes=5)
 MAX_PAYLOAD_BYTES = 256 * 1024
 MAX_DEPTH = 100
+# In characters, of 4 bytes at most: keys have room for a tenant, and for each of these.
+MAX_ID = 128
+MAX_TYPE = 128
+MAX_SOURCE = 256
 MAX_ATTRIBUTES_BYTES = 16 * 1024
 # Event time may be past retention on arrival. The item is kept for a day all the same, so that the
 # producer's retries are still recognised as the same event.
@@ -54,14 +58,14 @@ INDEXED_SEVERITIES = frozenset({Severity.WARNING, Severity.ERROR, Severity.CRITI
 class Envelope(Given):
     """What a producer sends: the envelope of spec v1.15, with its defaults."""
 
-    event_type: str = Field(min_length=1, max_length=128)
-    source: str = Field(min_length=1, max_length=256)
+    event_type: str = Field(min_length=1, max_length=MAX_TYPE)
+    source: str = Field(min_length=1, max_length=MAX_SOURCE)
     payload: dict[str, Any]
     timestamp: datetime | None = Field(
         default=None, description="Event time, RFC 3339; now when absent or empty"
     )
     event_id: str | None = Field(
-        default=None, min_length=1, max_length=128, description="A UUIDv7 when absent"
+        default=None, min_length=1, max_length=MAX_ID, description="A UUIDv7 when absent"
     )
     tenant_id: str | None = None
     severity: Severity = Severity.INFO
@@ -291,6 +295,11 @@ class Filters:
         if self.event_type or self.severity in INDEXED_SEVERITIES:
             return True
         return not self.source and not self.severity
+
+    @property
+    def can_fit(self) -> bool:
+        """Not if the type or the source is longer than any event's: such a key would be refused."""
+        return len(self.event_type or "") <= MAX_TYPE and len(self.source or "") <= MAX_SOURCE
 
     def question(self) -> tuple[str, ...]:
         """The filters as text, to bind cursors to."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -10,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import ValidationError
 
 from aetherlink.events import schemas
-from aetherlink.events.keeping import Keeping, Term, Terms
+from aetherlink.events.compatibility import escaped
 from aetherlink.events.model import (
+    MAX_ID,
     Entry,
     Envelope,
     Event,
@@ -25,6 +28,7 @@ from aetherlink.events.model import (
     is_shown,
     payload_text,
 )
+from aetherlink.events.stops import stop_in
 from aetherlink.events.timeline import MAX_EXAMINED, Merge, Reader
 from aetherlink.kernel.errors import (
     ConflictError,
@@ -35,14 +39,15 @@ from aetherlink.kernel.errors import (
     UnprocessableError,
 )
 from aetherlink.kernel.ids import uuid7
-from aetherlink.kernel.paging import decode_cursor, encode_cursor
+from aetherlink.kernel.paging import encode_cursor
 from aetherlink.kernel.tenancy import DEFAULT, SYSTEM, Caller, TenantId
 from aetherlink.kernel.time import to_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
+    from aetherlink.events.keeping import Keeping, Term, Terms
     from aetherlink.events.types import Catalogue
 
 # An answer may have 4 MB in all; the rest is for the envelope around the payloads.
@@ -51,7 +56,11 @@ _AROUND_PAYLOAD = 500
 _FETCH = 50
 _SPARSE = 250
 _OVERVIEW_PAGES = 40
+# So many sources of one id are named to who has to choose.
+_NAMED_SOURCES = 20
 TOP = "~"
+# Where a page can stop: at the top, or at a position, which may be cut off behind the seconds.
+_STOP = re.compile(rf"{TOP}|\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d[ -~]{{0,80}}", re.ASCII)
 
 
 class Events(Protocol):
@@ -60,7 +69,8 @@ class Events(Protocol):
     @property
     def shards(self) -> int: ...
     def add(self, event: Event) -> Event | None: ...
-    def by_id(self, tenant_id: TenantId, event_id: str) -> list[Event]: ...
+    def find(self, tenant_id: TenantId, event_id: str, source: str) -> Event | None: ...
+    def by_id(self, tenant_id: TenantId, event_id: str) -> Iterable[Event]: ...
     def entries(
         self, tenant_id: TenantId, shard: int, filters: Filters, *, below: str, limit: int
     ) -> tuple[list[Entry], str | None]: ...
@@ -105,6 +115,11 @@ class Publisher:
             tenant = caller.writes(named if isinstance(named, str) else None)
             self._catalogue.known(tenant, event_type)
         envelope = parse_envelope(body)
+        if not caller.scopes.allow_source(envelope.source):
+            raise ForbiddenError(
+                f"This key may publish as {', '.join(caller.scopes.sources)}; "
+                f"'{envelope.source}' is not among them"
+            )
         check_depth(envelope.payload)
         tenant = caller.writes(envelope.tenant_id)
         self._catalogue.check(
@@ -122,9 +137,16 @@ class Publisher:
             published_by=caller.subject,
         )
 
-    def store(self, event: Event) -> Published:
-        """Store it. It is durable when this returns; what was there already is left as it is."""
+    def store(
+        self, event: Event, *, check: Callable[[Event, Event], None] | None = None
+    ) -> Published:
+        """Store it. It is durable when this returns; what was there already is left as it is.
+
+        `check` is asked about what was there, with the event beside it; it raises to refuse.
+        """
         earlier = self._events.add(event)
+        if earlier and check:
+            check(earlier, event)
         kept = earlier or event
         retention = self._keeping.of_event(kept)
         return Published(
@@ -160,13 +182,19 @@ def parse_envelope(body: dict[str, Any]) -> Envelope:
     try:
         return Envelope.model_validate(body)
     except ValidationError as error:
-        raise UnprocessableError(tuple(_flaw(e) for e in error.errors())) from error
+        # One finding for each kind that an attribute could have had: it is one flaw.
+        flaws = dict.fromkeys(_flaw(finding) for finding in error.errors())
+        raise UnprocessableError(tuple(flaws)) from error
 
 
 def _flaw(finding: Any) -> Flaw:
+    # Behind an attribute's name pydantic puts the kind that it tried.
+    field, *inner = finding["loc"][:2]
+    pointer = "".join(f"/{escaped(str(part))}" for part in (field, *inner))
     if finding["type"] == "extra_forbidden":
-        return Flaw(f"/{finding['loc'][0]}", "is not a field of the event envelope")
-    pointer = "".join(f"/{part}" for part in finding["loc"])
+        return Flaw(pointer, "is not a field of the event envelope")
+    if field == "attributes" and inner:
+        return Flaw(pointer, "must be text, a whole number or a boolean")
     return Flaw(pointer, str(finding["msg"]).removeprefix("Value error, "))
 
 
@@ -190,7 +218,7 @@ class Reading:
     ) -> Page:
         """A page of events, newest first; `view` None is every tenant's."""
         question = (view or "*", *filters.question())
-        top = decode_cursor(cursor, *question) if cursor else TOP
+        top = stop_in(cursor, _STOP, *question) if cursor else TOP
         if filters.until:
             top = min(top, to_text(filters.until) + "~")
         shown, stopped_at = self._read(view, filters, top, limit)
@@ -202,50 +230,56 @@ class Reading:
         return self._read(view, filters, TOP, limit)[0]
 
     def one(self, view: TenantId | None, event_id: str, source: str | None) -> Event:
-        """The event of that id. Raises ConflictError naming the sources if several used it."""
-        found = [
-            event
-            for tenant in dict.fromkeys((view or DEFAULT, SYSTEM))
-            for event in self._events.by_id(tenant, event_id)
-        ]
-        terms = self._terms(view)
-        if not found and view is None:
-            found = self._anywhere(event_id, terms)
-        now = self._now()
-        found = [
-            e
-            for e in found
-            if source in (None, "", e.source) and is_shown(e, terms[e.tenant_id].retention, now)
-        ]
+        """The event of that id. Raises ConflictError naming the sources if several used it.
+
+        Of the same id and source the view's own comes before the platform's: nothing in a request
+        could tell the two apart.
+        """
+        wanted = Filters(source=source or None)
+        found: list[Event] = []
+        if len(event_id) <= MAX_ID and wanted.can_fit:
+            terms = self._keeping.terms_of(view)
+            for tenant in dict.fromkeys((view or DEFAULT, SYSTEM)):
+                found += self._shown(tenant, event_id, wanted, terms)
+            if not found and view is None:
+                found = self._anywhere(event_id, wanted, terms)
         if not found:
-            raise NotFoundError(f"Event {event_id} not found")
-        if len(found) > 1:
-            sources = ", ".join(sorted(e.source for e in found))
+            raise NotFoundError(f"Event {event_id[:MAX_ID]} not found")
+        sources = {event.source for event in found}
+        if len(sources) > 1:
             raise ConflictError(
-                f"Several sources used the id {event_id}: {sources}. Name one with ?source="
+                f"Several sources used the id {event_id}: {_named(sources)}. Name one with ?source="
             )
         return found[0]
 
-    def _terms(self, view: TenantId | None) -> Terms:
-        """The terms of whom the view shows."""
-        if view is None:
-            return self._keeping.terms()
-        return Terms(Term(self._keeping.default), {view: self._keeping.term(view)})
+    def _shown(
+        self, tenant: TenantId, event_id: str, wanted: Filters, terms: Terms
+    ) -> Iterator[Event]:
+        """A tenant's events of that id: of the source that is wanted, else more than are named."""
+        if wanted.source:
+            event = self._events.find(tenant, event_id, wanted.source)
+            found: Iterable[Event] = [event] if event else []
+        else:
+            found = self._events.by_id(tenant, event_id)
+        retention, now = terms[tenant].retention, self._now()
+        return islice((e for e in found if is_shown(e, retention, now)), _NAMED_SOURCES + 1)
 
     def _read(
         self, view: TenantId | None, filters: Filters, top: str, limit: int
     ) -> tuple[list[Event], str | None]:
-        terms = self._terms(view)
+        if not filters.can_fit:
+            return [], None
+        terms = self._keeping.terms_of(view)
         # A filter that no index serves may fit hardly anything: fewer, larger pages then.
         page = limit + 1 if filters.is_indexed else _SPARSE
         merge = self._merge(view, filters, terms, top=top, page=page)
         return self._collect(merge, terms, limit)
 
-    def _anywhere(self, event_id: str, terms: Terms) -> list[Event]:
+    def _anywhere(self, event_id: str, wanted: Filters, terms: Terms) -> list[Event]:
         """An event of any tenant among the newest ones. Older ones need ?tenant_id=."""
-        for entry in self._merge(None, Filters(), terms, top=TOP, page=MAX_EXAMINED):
+        for entry in self._merge(None, wanted, terms, top=TOP, page=MAX_EXAMINED):
             if entry.event_id == event_id:
-                return self._events.by_id(entry.tenant_id, event_id)
+                return list(self._shown(entry.tenant_id, event_id, wanted, terms))
         return []
 
     def _merge(
@@ -295,7 +329,7 @@ class Reading:
             found = self._events.fetch(batch)
             kept = [found[entry.position] for entry in batch if entry.position in found]
             for event in kept:
-                size += len(payload_text(event.payload).encode()) + _AROUND_PAYLOAD
+                size += _size(event)
                 if shown and size > MAX_ANSWER_BYTES:
                     return shown, shown[-1].position
                 if is_shown(event, terms[event.tenant_id].retention, now):
@@ -304,3 +338,18 @@ class Reading:
         going_on = merge.stopped_at
         follows = next(stream, None) is not None or merge.stopped_at is not None
         return shown, going_on if follows else None
+
+
+def _size(event: Event) -> int:
+    """What it takes of an answer, in bytes. Lambda hands an answer on as JSON text, in which a quote
+    or a backslash costs one more, and takes 6 MB of that."""
+    text = payload_text(event.payload)
+    if event.attributes:
+        text += json.dumps(event.attributes, ensure_ascii=False)
+    return len(text.encode()) + text.count('"') + text.count("\\") + _AROUND_PAYLOAD
+
+
+def _named(sources: Iterable[str]) -> str:
+    names = sorted(sources)
+    others = " and others" if len(names) > _NAMED_SOURCES else ""
+    return ", ".join(names[:_NAMED_SOURCES]) + others

@@ -86,13 +86,19 @@ class EventStore:
         return self._table.put_request(self._item(event))
 
     def get_exact(self, tenant_id: TenantId, event_id: str, source: str) -> Event | None:
+        """Raises BrokenItemError for an item that is no event."""
         item = self._table.get(f"{tenant_id}#{event_id}", source)
         return _to_event(item) if item else None
 
-    def by_id(self, tenant_id: TenantId, event_id: str) -> list[Event]:
-        """Every event of that id, one for each source that used it (20 at most)."""
-        found = self._table.query("pk = :pk", pk=f"{tenant_id}#{event_id}", limit=20)
-        return [event for event in map(_readable, found) if event]
+    def find(self, tenant_id: TenantId, event_id: str, source: str) -> Event | None:
+        """The same for readers: what is no event is not there."""
+        item = self._table.get(f"{tenant_id}#{event_id}", source)
+        return _readable(item) if item else None
+
+    def by_id(self, tenant_id: TenantId, event_id: str) -> Iterator[Event]:
+        """Every event of that id, one for each source that used it, by source."""
+        found = self._table.query_all("pk = :pk", pk=f"{tenant_id}#{event_id}")
+        return (event for event in map(_readable, found) if event)
 
     def entries(
         self, tenant_id: TenantId, shard: int, filters: Filters, *, below: str, limit: int

@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
-from aetherlink.events.keeping import Term, Terms
 from aetherlink.events.model import Entry, Event, Filters, flat, is_shown
-from aetherlink.events.place import Place, Position, Scope, parse_position, scopes, walk
+from aetherlink.events.place import Place, Position, Scope, scopes, walk
 from aetherlink.kernel.time import from_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from aetherlink.events.keeping import Terms
     from aetherlink.events.place import Pages, Step
     from aetherlink.kernel.tenancy import TenantId
 
@@ -45,14 +45,11 @@ class Arrivals(Protocol):
 
 class Events(Protocol):
     def fetch(self, entries: Iterable[Entry]) -> dict[str, Event]: ...
-    def by_id(self, tenant_id: TenantId, event_id: str) -> list[Event]: ...
+    def find(self, tenant_id: TenantId, event_id: str, source: str) -> Event | None: ...
 
 
 class Retention(Protocol):
-    @property
-    def default(self) -> timedelta: ...
-    def term(self, tenant_id: TenantId) -> Term: ...
-    def terms(self) -> Terms: ...
+    def terms_of(self, view: TenantId | None) -> Terms: ...
 
 
 @dataclass(frozen=True)
@@ -98,11 +95,16 @@ class Stream:
         self._sleep = sleep
 
     def follow(
-        self, view: TenantId | None, cursor: str | None, filters: Filters, *, wait: timedelta
+        self,
+        view: TenantId | None,
+        position: Position | None,
+        filters: Filters,
+        *,
+        wait: timedelta,
     ) -> Answer:
-        """What arrived after `cursor` (None: from now on), as soon as there is some of it."""
+        """What arrived after `position` (None: from now on), as soon as there is some of it."""
         until = self._now() + wait
-        position = parse_position(cursor, view) if cursor else self._end(view)
+        position = position or self._end(view)
         while True:
             found = self._look(position, filters)
             position = found.position
@@ -152,7 +154,7 @@ class Stream:
         size, terms = 0, None
         while batch := list(islice(steps, _FETCH)):
             wanted = [s.entry for s in batch if s.entry and s.entry.fits(filters)]
-            terms = terms or (self._terms(result.position.view) if wanted else None)
+            terms = terms or (self._keeping.terms_of(result.position.view) if wanted else None)
             found = self._fetch(wanted) if wanted else {}
             for step in batch:
                 message = None
@@ -161,7 +163,9 @@ class Stream:
                 elif terms and (event := found.get(step.entry.position)):
                     message = self._message(event, step.position, terms)
                 if message:
+                    # A quote or a backslash costs one byte more where Lambda hands the answer on.
                     size += len(message.data.encode()) + _AROUND_DATA
+                    size += message.data.count('"') + message.data.count("\\")
                     if result.messages and (
                         size > MAX_ANSWER_BYTES or len(result.messages) >= MAX_EVENTS
                     ):
@@ -177,20 +181,15 @@ class Stream:
         settled = self._now() - _SETTLED
         for entry in entries:
             if entry.position not in found and _received_at(entry) > settled:
-                same = self._events.by_id(entry.tenant_id, entry.event_id)
-                found |= {e.position: e for e in same if e.position == entry.position}
+                event = self._events.find(entry.tenant_id, entry.event_id, entry.source)
+                if event and event.position == entry.position:
+                    found[event.position] = event
         return found
 
     def _message(self, event: Event, position: Position, terms: Terms) -> Message | None:
         if not is_shown(event, terms[event.tenant_id].retention, self._now()):
             return None
         return Message(position.cursor(), event.event_type, _to_json(flat(event)))
-
-    def _terms(self, view: TenantId | None) -> Terms:
-        """The terms of whom the view shows. The platform's own events have the usual one."""
-        if view is None:
-            return self._keeping.terms()
-        return Terms(Term(self._keeping.default), {view: self._keeping.term(view)})
 
 
 def _gap(position: Position) -> Message:

@@ -5,7 +5,8 @@ control    pk  <tenant>#tickets    sk  <SHA-256 of the ticket>
                redeem_until                                  the ticket's own 30 seconds
                resume, resume_until, session_until           once redeemed; `resume` is a hash too
 
-A ticket is redeemed once. EventSource then comes back by itself with the same URL and the last id it
+A ticket is redeemed once, when the stream starts: a call that is refused for anything else leaves it
+good. EventSource then comes back by itself with the same URL and the last id it
 saw: each id carries a secret of the session, without which the used ticket is worth nothing.
 """
 
@@ -47,7 +48,8 @@ class Issued(Shape):
 
 @dataclass(frozen=True)
 class Session:
-    """What a ticket has opened: for whom, and the secret that goes onto the ids."""
+    """What a ticket opens: for whom, and the secret that goes onto the ids ("" until the ticket is
+    redeemed)."""
 
     caller: Caller
     secret: str
@@ -87,14 +89,21 @@ class Tickets:
         )
 
     def present(self, ticket: str, last_event_id: str) -> Session:
-        """Redeem a fresh ticket, or go on with a used one. Raises UnauthenticatedError."""
+        """Who holds a fresh ticket, or goes on with a used one. Raises UnauthenticatedError."""
         key = _key(ticket)
         kept = self._table.get(*key)
         if kept is None:
             raise UnauthenticatedError(_REFUSED)
         if "resume" in kept:
             return self._resumed(kept, secret_in(last_event_id))
-        return self._redeemed(kept)
+        if kept["redeem_until"] <= to_text(self._now()):
+            raise UnauthenticatedError(_REFUSED)
+        return _session(kept, "")
+
+    def redeemed(self, session: Session) -> Session:
+        """The session, its ticket used up from here on. Raises UnauthenticatedError if somebody else
+        was faster, or the ticket lapsed meanwhile."""
+        return session if session.secret else self._redeemed(session.kept)
 
     def answered(self, session: Session) -> None:
         """Whoever has this session may come back for a minute from now."""
@@ -104,7 +113,7 @@ class Tickets:
             # The answer matters more: if it stays so, a new ticket will be needed.
             logger.warning("stream session not extended")
 
-    def _redeemed(self, kept: dict[str, Any]) -> Session:
+    def _redeemed(self, kept: Mapping[str, Any]) -> Session:
         now = self._now()
         secret = self._secret(_SECRET_BYTES)
         session_until = now + SESSION

@@ -23,8 +23,9 @@ from aetherlink.events.compatibility import (
     references,
     targets,
 )
-from aetherlink.events.model import is_from_platform
+from aetherlink.events.model import MAX_TYPE, is_from_platform
 from aetherlink.events.schemas import EventType, Validator, refuse, shorten
+from aetherlink.events.stops import stop_in
 from aetherlink.kernel.errors import (
     ConflictError,
     Flaw,
@@ -34,12 +35,14 @@ from aetherlink.kernel.errors import (
     TooLargeError,
     UnprocessableError,
 )
-from aetherlink.kernel.paging import decode_cursor, encode_cursor
-from aetherlink.kernel.tenancy import DEFAULT, SYSTEM, TenantId
+from aetherlink.kernel.paging import encode_cursor
+from aetherlink.kernel.tenancy import DEFAULT, SYSTEM, TENANT_PATTERN, TenantId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
+
+    from aetherlink.kernel.trail import Trail
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -329,6 +332,8 @@ class Types:
         event_type: str,
         body: Any,
         compatibility: str | None = None,
+        *,
+        trail: Trail | None = None,
     ) -> EventType:
         """Define a type, or its next version; the same schema again keeps the version.
 
@@ -345,6 +350,12 @@ class Types:
             latest = self._definitions.latest(tenant, event_type)
             new = _next(tenant, draft, draft.compatibility or asked, latest)
             if new == latest or self._keep(new, latest):
+                if trail:
+                    trail.changed(
+                        f"event_type/{event_type}",
+                        before=latest and latest.shown(),
+                        after=new.shown(),
+                    )
                 return new
         raise ConflictError(
             f"The event type '{event_type}' is being changed by others at this moment; look at its "
@@ -358,6 +369,9 @@ class Types:
         """
         if event_type in schemas.BUILT_IN:
             return schemas.BUILT_IN[event_type]
+        if not NAME.fullmatch(event_type):
+            # Such a key may be refused, or be that of something else: a version, or a count.
+            raise _unknown(event_type)
         for owner in dict.fromkeys((view or DEFAULT, SYSTEM)):
             found = self._definitions.latest(owner, event_type)
             if found:
@@ -365,7 +379,7 @@ class Types:
         anywhere = self._definitions.following(None, "") if view is None else ()
         several = [other for other in anywhere if other.event_type == event_type]
         if not several:
-            raise NotFoundError(f"Unknown event_type '{event_type[:128]}'")
+            raise _unknown(event_type)
         if len(several) > 1:
             raise ConflictError(
                 f"Several tenants have an event type '{event_type}'; name one with ?tenant_id="
@@ -378,7 +392,7 @@ class Types:
         """Built-in types, the view's own and the platform's (None: everybody's), and the cursor of
         what an answer of 4 MB does not hold."""
         question = (view or "*", "types")
-        after = decode_cursor(cursor, *question) if cursor else ""
+        after = stop_in(cursor, _places(view), *question) if cursor else ""
         shown = [] if after else list(schemas.BUILT_IN.values())
         size = 0
         for registered in self._following(view, after):
@@ -413,6 +427,16 @@ class Types:
                 f"The platform may have {MAX_ALL_TYPES:,} event types, and has them"
             )
         return self._definitions.add(new, taken)
+
+
+def _unknown(event_type: str) -> NotFoundError:
+    return NotFoundError(f"Unknown event_type '{event_type[:MAX_TYPE]}'")
+
+
+def _places(view: TenantId | None) -> re.Pattern[str]:
+    """What `place` makes of the types that a view lists."""
+    tenant = f"(?:{re.escape(view)}|{SYSTEM})" if view else TENANT_PATTERN.pattern
+    return re.compile(f"{tenant}#{NAME.pattern}", re.ASCII)
 
 
 def _next(

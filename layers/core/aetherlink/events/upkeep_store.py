@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from aetherlink.events.store import TOP, entry_of, is_entry
 from aetherlink.kernel.time import to_text
+from aetherlink.platform.boundary import spread
 from aetherlink.platform.dynamo import ConditionFailedError, Table
 
 if TYPE_CHECKING:
@@ -101,9 +102,4 @@ class UpkeepStore:
 
 
 def _at_once(write: Callable[[T], bool], wanted: Sequence[T]) -> list[bool]:
-    if not wanted:
-        return []
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only where it is needed
-
-    with ThreadPoolExecutor(_WRITERS) as pool:
-        return list(pool.map(write, wanted))
+    return spread(write, wanted, workers=_WRITERS)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aetherlink.jobs.model import OPEN, Job, State, failed, moved
 from aetherlink.kernel.errors import NotFoundError, UnavailableError
-from aetherlink.kernel.ids import new_tenant_bound
+from aetherlink.kernel.ids import new_tenant_bound, tenant_of
 from aetherlink.platform.telemetry import logger
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ class Starter(Protocol):
 
 def find(jobs: Kept, caller: Caller, job_id: str) -> Job:
     """The job, for who started it; to anybody else there is none."""
-    job = jobs.get(job_id)
+    tenant = tenant_of(job_id)
+    # Whose it is stands in the id: a stranger's is not even looked up.
+    job = jobs.get(job_id) if tenant and caller.may_act_for(tenant) else None
     if job is None or not job.is_of(caller):
         raise NotFoundError(f"Job {job_id} not found")
     return job

@@ -87,6 +87,30 @@ NOT_AUDITED: Final[frozenset[tuple[str, str]]] = frozenset(
         ("POST", "/ops/services/{name}/heartbeat"),
     }
 )
+
+# Routes that take an Idempotency-Key and then run once for it: what they do twice would be there
+# twice. The others that POST need none:
+# - publish and batch derive the event's id from the key, at no further call (events/keyed.py);
+#   CloudEvents always bring an id of their own
+# - a heartbeat renews, and a judgement by hand looks: doing it again does no more
+# - a stream's ticket is a secret that is not kept, so a repeated answer would be worth nothing
+CREATES: Final[frozenset[tuple[str, str]]] = frozenset(
+    {
+        # An upsert, but each announces itself, and the first one shows the registration token.
+        ("POST", "/ops/register"),
+        ("POST", "/alerts/rules"),
+        # Another prune finds nothing more, but it may start a job and would report less.
+        ("POST", "/events/prune"),
+        ("POST", "/events/archive/verify"),
+        ("POST", "/events/archive/restore"),
+        ("POST", "/identity/keys"),
+        ("POST", "/identity/keys/{key_id}/rotate"),
+    }
+)
+# These take the header too, in their own way.
+NAMES_EVENTS: Final[frozenset[tuple[str, str]]] = frozenset(
+    {("POST", "/events/publish"), ("POST", "/events/batch")}
+)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 

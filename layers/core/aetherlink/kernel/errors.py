@@ -7,11 +7,13 @@ ControlPlaneError
 ├── NotFoundError           404  no such thing, or not theirs (the two look alike)
 ├── MethodNotAllowedError   405  the path exists, the method does not
 ├── ConflictError           409  it is there already, or somebody was faster
+│   └── StillRunningError        the same request is being carried out; says when to ask again
 ├── TooLargeError           413  more than we take, with the limit
 ├── UnsupportedMediaTypeError 415  a body of a kind we do not read; names those we do
 ├── UnprocessableError      422  well-formed, but a field is wrong; names each field
 ├── TooManyRequestsError    429  more at once than we take; says when to come back
-└── UnavailableError        503  a part of ours did not answer; try again
+├── UnavailableError        503  a part of ours did not answer; try again
+└── TenantBreachError       500  code of ours reached for another tenant's data, and was stopped
 """
 
 from __future__ import annotations
@@ -53,6 +55,12 @@ class ConflictError(ControlPlaneError):
     title = "Conflict"
 
 
+class StillRunningError(ConflictError):
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
 class TooLargeError(ControlPlaneError):
     title = "Too large"
 
@@ -91,3 +99,10 @@ class UnavailableError(ControlPlaneError):
     def __init__(self, message: str, retry_after_seconds: int = 2) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class TenantBreachError(ControlPlaneError):
+    """Nobody outside can do anything about it: the answer is a 500 without details."""
+
+    def __init__(self) -> None:
+        super().__init__("Something went wrong on our side")

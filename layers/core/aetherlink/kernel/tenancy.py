@@ -91,6 +91,10 @@ class Caller:
     key_id: str = ""
     service: str = ""
     scopes: Scopes = Scopes()
+    # The key's own limit; 0, none.
+    requests_per_minute: int = 0
+    # Why it may do nothing at all as it presents itself, known as it is; "" if it may.
+    refusal: str = ""
     trail: Trail = field(default_factory=Trail, compare=False, repr=False)
 
     def has_any(self, wanted: frozenset[Role]) -> bool:

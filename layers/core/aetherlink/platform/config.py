@@ -45,12 +45,25 @@ class Config(Shape):
             raise ValueError("AUTH_MODE=dev believes any caller; it is refused unless STAGE=local")
         return self
 
+    @model_validator(mode="after")
+    def _tokens_are_for_somebody(self) -> Config:
+        # Else a token that the issuer made for any other application would count here.
+        if self.oidc_issuer and not self.oidc_audience:
+            raise ValueError("OIDC_ISSUER without OIDC_AUDIENCE; say for whom tokens must be made")
+        return self
+
 
 class RelayConfig(Shape):
     """What the relay is told besides."""
 
     alerts_topic: str
     relay_aside_queue: str
+
+
+class AlertsConfig(Shape):
+    """What is told besides to whoever judges rules."""
+
+    alerts_due_queue: str
 
 
 class DispatchConfig(Shape):
@@ -96,6 +109,11 @@ def config() -> Config:
 @cache
 def relay_config() -> RelayConfig:
     return _read(RelayConfig)
+
+
+@cache
+def alerts_config() -> AlertsConfig:
+    return _read(AlertsConfig)
 
 
 @cache

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import math
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.depends import Depends
@@ -18,59 +16,64 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import (
 )
 from aws_lambda_powertools.event_handler.request import Request  # noqa: TC002 - read at run time
 
-from aetherlink.kernel.access import ROUTES, is_change
-from aetherlink.kernel.errors import (
-    ConflictError,
-    ControlPlaneError,
-    Flaw,
-    ForbiddenError,
-    InvalidError,
-    MethodNotAllowedError,
-    NotFoundError,
-    TooLargeError,
-    TooManyRequestsError,
-    UnauthenticatedError,
-    UnavailableError,
-    UnprocessableError,
-    UnsupportedMediaTypeError,
-)
+from aetherlink.kernel.access import ROUTES, is_change, no_such_route
+from aetherlink.kernel.errors import ControlPlaneError, Flaw, ForbiddenError, UnprocessableError
+from aetherlink.kernel.reach import reach_of
 from aetherlink.kernel.tenancy import Caller
 from aetherlink.kernel.time import to_text, utc_now
-from aetherlink.platform import auditing, rates, tally
+from aetherlink.platform import auditing, boundary, headers, rates, tally
+from aetherlink.platform.body import (
+    MAX_BODY_BYTES,
+    Proxy,
+    check_answer,
+    parse_json,
+    parse_object,
+    text_in,
+    to_json,
+)
 from aetherlink.platform.config import config
-from aetherlink.platform.idempotency import once
-from aetherlink.platform.identity import CHALLENGE, authorise, identify
+from aetherlink.platform.idempotency import REPLAYED, once
+from aetherlink.platform.identity import authorise, identify
+from aetherlink.platform.problems import OUR_FAULT, STATUS_BY_ERROR, item_problem, problem
+from aetherlink.platform.request import (
+    check_headers,
+    check_parameters,
+    content_type,
+    ip,
+    normalised,
+    trace_id,
+)
 from aetherlink.platform.telemetry import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
+
     ByTicket = Callable[[str, Mapping[str, str]], Caller]
 
-MAX_BODY_BYTES = 4 * 1024 * 1024
-# Characters that an answer spends on saying what is wrong: Lambda answers with 6 MB at most, and a
-# small body can have a great many flaws.
-_ROOM = 100_000
-_ROOM_OF_AN_ITEM = 1_500
-
-STATUS_BY_ERROR: dict[type[ControlPlaneError], int] = {
-    InvalidError: 400,
-    UnauthenticatedError: 401,
-    ForbiddenError: 403,
-    NotFoundError: 404,
-    MethodNotAllowedError: 405,
-    ConflictError: 409,
-    TooLargeError: 413,
-    UnsupportedMediaTypeError: 415,
-    UnprocessableError: 422,
-    TooManyRequestsError: 429,
-    UnavailableError: 503,
-}
+# What routes need of the edge.
+__all__ = [
+    "MAX_BODY_BYTES",
+    "AsSent",
+    "By",
+    "Sent",
+    "answered",
+    "create_app",
+    "current_caller",
+    "item_problem",
+    "options",
+    "parse_json",
+    "parse_object",
+    "path_text",
+    "problem",
+    "sent_body",
+    "serve",
+    "to_json",
+]
 
 HTTP_BAD_REQUEST = 400
 HTTP_SERVER_ERROR = 500
-
-Proxy = dict[str, Any]
 
 
 def create_app() -> APIGatewayRestResolver:
@@ -79,6 +82,13 @@ def create_app() -> APIGatewayRestResolver:
     )
     app.exception_handler(RequestValidationError)(_refuse_fields)
     app.exception_handler(RequestUnsupportedContentType)(_refuse_fields)
+
+    # Else Powertools answers in a form of its own.
+    @app.not_found
+    def elsewhere(_error: Exception) -> None:
+        event = app.current_event
+        no_such_route(event.http_method, event.path)
+
     return app
 
 
@@ -100,8 +110,8 @@ def serve(
 
     def lambda_handler(event: Proxy, context: Any) -> Proxy:
         started = time.perf_counter()
-        sent_as = _content_type(event)
-        event = _normalised(event)
+        sent_as = content_type(event)
+        event = normalised(event)
         caller: Caller | None = None
         reason = ""
         try:
@@ -109,16 +119,19 @@ def serve(
             _admit(event, caller)
             app.context["caller"] = caller
             app.context["sent"] = Sent(sent_as, event["headers"], event["body"])
-            answer = once(event, caller, lambda: _resolve(app, event, context))
+            with boundary.within(reach_of(caller)):
+                answer = once(event, caller, lambda: _resolve(app, event, context))
+            if not is_change(event["httpMethod"], event["resource"]):
+                check_answer(answer)
         except ControlPlaneError as error:
             answer, reason = problem(error, event), str(error)
         except Exception:  # noqa: BLE001 - the edge: a bug becomes a 500 without its details
             logger.exception("unexpected failure", path=event["resource"])
-            answer = problem(ControlPlaneError(_OUR_FAULT), event)
+            answer = problem(ControlPlaneError(OUR_FAULT), event)
         finally:
             app.context.clear()
         _record(answer, event, caller, service, reason)
-        _finish(answer, event)
+        headers.finish(answer, event, config(), trace_id(event))
         _log_request(answer, event, caller, service, started)
         return answer
 
@@ -141,8 +154,9 @@ def _record(answer: Proxy, event: Proxy, caller: Caller | None, service: str, re
     if caller is None:
         return
     is_denied = status == STATUS_BY_ERROR[ForbiddenError]
-    # A server error may have come after the change.
-    may_have_changed = status < HTTP_BAD_REQUEST or status >= HTTP_SERVER_ERROR
+    # A server error may have come after the change; a repeated answer changed nothing.
+    is_done = status < HTTP_BAD_REQUEST and REPLAYED not in answer["multiValueHeaders"]
+    may_have_changed = is_done or status >= HTTP_SERVER_ERROR
     if is_denied or (may_have_changed and is_change(event["httpMethod"], event["resource"])):
         auditing.append(event, caller, service=service, status=status, reason=reason)
 
@@ -180,131 +194,20 @@ def path_text(request: Request, name: str) -> str:
     return unquote(str((request.path_parameters or {})[name]))
 
 
-def parse_json(text: str) -> Any:
-    """JSON as RFC 8259 has it. Raises UnprocessableError for what Python alone would let through."""
-    try:
-        parsed = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
-        if "\\u" in text:
-            # An escaped lone surrogate is legal JSON and no text: it can be neither stored nor sent.
-            json.dumps(parsed, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise UnprocessableError(
-            (Flaw("", "has half a surrogate pair, which is no text"),)
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise UnprocessableError((Flaw("", f"is not valid JSON: {str(error)[:120]}"),)) from error
-    return parsed
-
-
-def parse_object(text: str) -> dict[str, Any]:
-    """A request body. (Of an array Powertools would take the first element and drop the others.)"""
-    parsed = parse_json(text)
-    if not isinstance(parsed, dict):
-        kind = "an array" if isinstance(parsed, list) else f"{text.strip()[:20]}"
-        raise UnprocessableError((Flaw("", f"must be a JSON object, got {kind}"),))
-    return parsed
-
-
-def to_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
 def answered(body: Any, status: int) -> Response[Any]:
     """A route's answer with a status other than 200."""
     return Response(status_code=status, content_type="application/json", body=body)
 
 
-def problem(error: ControlPlaneError, event: Proxy) -> Proxy:
-    """`error` as an RFC 9457 answer."""
-    status = _status(error)
-    body = {
-        "type": "about:blank",
-        "title": error.title,
-        "status": status,
-        "detail": _cut(str(error), _ROOM),
-        "instance": event.get("requestContext", {}).get("path") or event["path"],
-        "trace_id": _trace_id(event),
-        **_errors(error, _ROOM),
-    }
-    headers = {"Content-Type": "application/problem+json"}
-    if isinstance(error, UnauthenticatedError):
-        headers["WWW-Authenticate"] = CHALLENGE
-    if isinstance(error, MethodNotAllowedError):
-        headers["Allow"] = ", ".join(error.allowed)
-    if isinstance(error, TooManyRequestsError):
-        body["retry"] = error.retry_after_seconds * 1000
-    if isinstance(error, (TooManyRequestsError, UnavailableError)):
-        headers["Retry-After"] = str(getattr(error, "retry_after_seconds", 2))
-    return {
-        "statusCode": status,
-        "multiValueHeaders": {name: [value] for name, value in headers.items()},
-        "body": to_json(body),
-        "isBase64Encoded": False,
-    }
-
-
-def item_problem(error: Exception) -> dict[str, Any]:
-    """The same for one item of a batch, as members of its result. Any error that is none of ours is
-    a bug, and shows nothing of itself."""
-    known = error if isinstance(error, ControlPlaneError) else ControlPlaneError(_OUR_FAULT)
-    return {
-        "http_status": _status(known),
-        "title": known.title,
-        "detail": _cut(str(known), _ROOM_OF_AN_ITEM),
-        **_errors(known, _ROOM_OF_AN_ITEM),
-    }
-
-
-def _status(error: ControlPlaneError) -> int:
-    return next((STATUS_BY_ERROR[t] for t in type(error).__mro__ if t in STATUS_BY_ERROR), 500)
-
-
-def _errors(error: ControlPlaneError, room: int) -> dict[str, Any]:
-    """The member `errors`, where the error names fields: the first of them that there is room for."""
-    if not isinstance(error, UnprocessableError):
-        return {}
-    shown: list[dict[str, str]] = []
-    for flaw in error.flaws:
-        room -= len(flaw.pointer) + len(flaw.detail)
-        if shown and room < 0:
-            more = len(error.flaws) - len(shown)
-            shown.append({"pointer": "", "detail": f"and {more:,} more like these"})
-            break
-        # The first is shown whatever its length; a name of a megabyte can stand in it.
-        pointer, detail = _cut(flaw.pointer, 1_000), _cut(flaw.detail, 1_000)
-        shown.append({"pointer": pointer, "detail": detail})
-    return {"errors": shown}
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-def _content_type(event: Proxy) -> str:
-    given = event.get("headers") or {}
-    return next((str(v) for n, v in given.items() if v and str(n).lower() == "content-type"), "")
-
-
-def _normalised(event: Proxy) -> Proxy:
-    """The event with lower-case header names, a decoded body and a path that Powertools can match.
-
-    The gateway has chosen the resource already; rebuilding the path from it keeps an id with an
-    escaped slash in one segment.
-    """
-    given = event.get("headers") or {}
-    headers = {str(name).lower(): str(value) for name, value in given.items() if value is not None}
-    # Every body is JSON, whatever the client calls it: `curl -d` calls it a form.
-    headers["content-type"] = "application/json"
-    resource = event.get("resource") or event["path"]
-    path = resource
-    for name, value in (event.get("pathParameters") or {}).items():
-        path = path.replace("{" + name + "}", quote(unquote(value or ""), safe=""))
-        path = path.replace("{" + name + "+}", quote(unquote(value or ""), safe="/"))
-    return {**event, "headers": headers, "resource": resource, "path": path}
+def options(event: APIGatewayProxyEvent) -> Response[str]:
+    """The answer to OPTIONS, which the fallback takes for every path. Nobody has to be known."""
+    status, given = headers.options(event.raw_event, config())
+    return Response(status_code=status, body="", headers=given)
 
 
 def _caller(event: Proxy, by_ticket: ByTicket | None, *, may_be_cached: bool) -> Caller | None:
     """Who calls; None on a route that is open to anybody, or is the fallback (404, 405)."""
+    check_headers(event)
     required = ROUTES.get((event["httpMethod"], event["resource"]))
     if required:
         return _identify(event, by_ticket, may_be_cached=may_be_cached)
@@ -319,48 +222,31 @@ def _admit(event: Proxy, caller: Caller | None) -> None:
     if caller:
         method, resource = event["httpMethod"], event["resource"]
         authorise(caller, ROUTES[method, resource], method, resource)
-        rates.admit(caller)
-    event["body"] = _text_body(event)
+        rates.admit(caller, method, resource)
+    check_parameters(event)
+    event["body"] = text_in(event)
     event["isBase64Encoded"] = False
 
 
 def _identify(event: Proxy, by_ticket: ByTicket | None, *, may_be_cached: bool) -> Caller:
     """The caller by its headers; by a ticket only if it sends none that say who it is."""
-    headers = event["headers"]
-    has_credentials = any(headers.get(name, "").strip() for name in _CREDENTIALS)
+    sent = event["headers"]
+    has_credentials = any(sent.get(name, "").strip() for name in _CREDENTIALS)
     ticket = (event.get("queryStringParameters") or {}).get("ticket")
     # Of a GET alone: what sends no headers can do nothing else, and no ticket buys another.
     if by_ticket and ticket and not has_credentials and event["httpMethod"] == "GET":
-        caller = by_ticket(ticket, headers)
-        return replace(caller, ip=_ip(event), trace_id=_trace_id(event))
+        caller = by_ticket(ticket, sent)
+        return replace(caller, ip=ip(event), trace_id=trace_id(event))
     return identify(
-        headers,
+        sent,
         mode=config().auth_mode,
-        ip=_ip(event),
-        trace_id=_trace_id(event),
+        ip=ip(event),
+        trace_id=trace_id(event),
         may_be_cached=may_be_cached,
     )
 
 
 _CREDENTIALS = ("authorization", "x-api-key", "x-user-roles")
-
-
-def _text_body(event: Proxy) -> str:
-    raw = event.get("body") or ""
-    if len(raw) > MAX_BODY_BYTES * 2:
-        raise TooLargeError(_BODY_TOO_LARGE)
-    try:
-        octets = base64.b64decode(raw) if event.get("isBase64Encoded") else raw.encode()
-        text = octets.decode()
-    except ValueError as error:
-        raise UnprocessableError((Flaw("", "is not UTF-8 text"),)) from error
-    if len(octets) > MAX_BODY_BYTES:
-        raise TooLargeError(_BODY_TOO_LARGE)
-    return text
-
-
-_OUR_FAULT = "Something went wrong on our side"
-_BODY_TOO_LARGE = f"A request body may have {MAX_BODY_BYTES:,} bytes (4 MB) at most"
 
 
 def _refuse_fields(error: RequestValidationError) -> Response[str]:
@@ -379,39 +265,6 @@ def _flaw(finding: dict[str, Any]) -> Flaw:
     return Flaw(pointer if place == "body" else f"{place}{pointer}", detail)
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(f"the number {text[:32]} is too large")
-    return number
-
-
-def _ip(event: Proxy) -> str:
-    # From the gateway's own connection, never from X-Forwarded-For, which any caller can write.
-    return str(event.get("requestContext", {}).get("identity", {}).get("sourceIp") or "")
-
-
-def _trace_id(event: Proxy) -> str:
-    """The W3C trace id the client sent (`traceparent`), else the gateway's request id."""
-    parts = event["headers"].get("traceparent", "").split("-")
-    sent = parts[1] if len(parts) >= 4 else ""  # noqa: PLR2004 - version-trace-parent-flags
-    if len(sent) == 32 and set(sent) <= set("0123456789abcdef") and set(sent) != {"0"}:  # noqa: PLR2004
-        return sent
-    return str(event.get("requestContext", {}).get("requestId") or "")
-
-
-def _finish(answer: Proxy, event: Proxy) -> None:
-    """Headers that every answer carries."""
-    headers = answer.setdefault("multiValueHeaders", {})
-    headers.setdefault("Cache-Control", ["no-store"])
-    headers.setdefault("X-Content-Type-Options", ["nosniff"])
-    headers["X-Trace-Id"] = [_trace_id(event)]
-
-
 def _log_request(
     answer: Proxy, event: Proxy, caller: Caller | None, service: str, started: float
 ) -> None:
@@ -424,7 +277,7 @@ def _log_request(
         roles=sorted(caller.roles) if caller else [],
         tenant=caller.tenant_id if caller else None,
         status=answer["statusCode"],
-        client_ip=_ip(event),
+        client_ip=ip(event),
         latency_ms=round((time.perf_counter() - started) * 1000, 1),
-        trace_id=_trace_id(event),
+        trace_id=trace_id(event),
     )

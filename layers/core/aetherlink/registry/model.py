@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
+from aetherlink.kernel.errors import ForbiddenError
 from aetherlink.kernel.shape import Given, Shape
-from aetherlink.kernel.tenancy import TenantId
+from aetherlink.kernel.tenancy import Caller, TenantId
+from aetherlink.kernel.time import to_text
 
 MAX_URL = 2048
 
@@ -29,6 +31,9 @@ class Registration(Given):
         default=None, description="How to heal it; kept as sent until healing is deployed"
     )
     tenant_id: str | None = None
+    rotate_token: bool = Field(
+        default=False, description="A new registration token for a service that is there already"
+    )
 
     @field_validator("url", "health_url")
     @classmethod
@@ -61,20 +66,49 @@ class Service(Shape):
     heal: dict[str, Any] | None
     registered_at: datetime
     last_seen: datetime
+    # Of its registration token; None for one that was registered before there were any. Never shown.
+    token_hash: str | None = Field(default=None, exclude=True, repr=False)
 
 
 def admit(
-    registration: Registration, tenant_id: TenantId, *, seen_at: datetime, earlier: Service | None
+    registration: Registration,
+    tenant_id: TenantId,
+    *,
+    seen_at: datetime,
+    earlier: Service | None,
+    token_hash: str | None,
 ) -> Service:
-    """The record a registration becomes. A missing health URL is `<url>/ping` (spec v1.13)."""
-    given = registration.model_dump(exclude={"tenant_id", "health_url"})
+    """The record a registration becomes. A missing health URL is `<url>/ping` (spec v1.13).
+
+    `token_hash` is that of a new token; None leaves the one that the service has.
+    """
+    given = registration.model_dump(exclude={"tenant_id", "health_url", "rotate_token"})
     return Service(
         **given,
         tenant_id=tenant_id,
         health_url=registration.health_url or f"{registration.url.rstrip('/')}/ping",
         registered_at=earlier.registered_at if earlier else seen_at,
         last_seen=seen_at,
+        token_hash=token_hash or (earlier.token_hash if earlier else None),
     )
+
+
+def shown(service: Service, now: datetime) -> dict[str, Any]:
+    """As it is listed."""
+    return {
+        **service.model_dump(),
+        "registered_at": to_text(service.registered_at),
+        "last_seen": to_text(service.last_seen),
+        "state": state(service, now),
+    }
+
+
+def check_self(caller: Caller, name: str) -> None:
+    """A registration token is for one service alone. Raises ForbiddenError for any other."""
+    if caller.service and caller.service != name:
+        raise ForbiddenError(
+            f"This registration token is for the service '{caller.service}' alone, not for '{name}'"
+        )
 
 
 def state(service: Service, now: datetime) -> Literal["unknown", "expired"]:

@@ -1,9 +1,10 @@
 """Services in the control table.
 
     pk  <tenant>#services    sk  <name>    kind  service    kind_key  <tenant>#<name>
+    token_hash  leads to the item of its registration token (platform/credentials.py)
 
-A registration and the event that announces it are written in one transaction: neither is ever
-there without the other.
+A registration, its token and the event that announces it are written in one transaction: none is
+ever there without the others.
 """
 
 from __future__ import annotations
@@ -11,11 +12,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from aetherlink.kernel.tenancy import Role
 from aetherlink.kernel.time import from_text, to_text
+from aetherlink.platform import credentials
+from aetherlink.platform.credentials import Credential
 from aetherlink.platform.dynamo import ConditionFailedError, Item, Table, transact
 from aetherlink.registry.model import Service
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from aetherlink.events.model import Event
     from aetherlink.events.store import EventStore
     from aetherlink.kernel.tenancy import TenantId
@@ -26,32 +32,51 @@ class RegistryStore:
         self._table = table
         self._events = events
 
-    def put(self, tenant_id: TenantId, service: Service, announcing: Event) -> None:
-        transact(
-            [
-                self._table.put_request(_to_item(tenant_id, service)),
-                self._events.put_request(announcing),
-            ]
-        )
+    def put(
+        self, tenant_id: TenantId, service: Service, earlier: Service | None, announcing: Event
+    ) -> bool:
+        """False if what is there is not `earlier` any more; then nothing is written."""
+        condition, values = _unchanged(earlier)
+        writes = [
+            self._table.put_request(_to_item(tenant_id, service), only_if=condition, **values),
+            self._events.put_request(announcing),
+        ]
+        token, before = service.token_hash, earlier.token_hash if earlier else None
+        if token and token != before:
+            writes.append(self._table.put_request(_token(tenant_id, service.name, token)))
+            if before:
+                writes.append(self._table.delete_request(*credentials.key_of(before)))
+        return _is_done(writes)
 
     def get(self, tenant_id: TenantId, name: str) -> Service | None:
         item = self._table.get(f"{tenant_id}#services", name)
         return _to_service(item) if item else None
 
-    def delete(self, tenant_id: TenantId, name: str, announcing: Event) -> bool:
-        """False if there was no such service; then nothing is announced either."""
+    def see(self, tenant_id: TenantId, name: str, at: datetime) -> bool:
+        """Note that it was there; False if there is no such service."""
         try:
-            transact(
-                [
-                    self._table.delete_request(
-                        f"{tenant_id}#services", name, only_if="attribute_exists(pk)"
-                    ),
-                    self._events.put_request(announcing),
-                ]
+            self._table.set(
+                f"{tenant_id}#services",
+                name,
+                {"last_seen": to_text(at)},
+                only_if="attribute_exists(pk)",
             )
         except ConditionFailedError:
             return False
         return True
+
+    def delete(self, tenant_id: TenantId, service: Service, announcing: Event) -> bool:
+        """False if what is there is not `service` any more; then nothing is announced either."""
+        condition, values = _unchanged(service)
+        writes = [
+            self._table.delete_request(
+                f"{tenant_id}#services", service.name, only_if=condition, **values
+            ),
+            self._events.put_request(announcing),
+        ]
+        if service.token_hash:
+            writes.append(self._table.delete_request(*credentials.key_of(service.token_hash)))
+        return _is_done(writes)
 
     def count(self, tenant_id: TenantId) -> int:
         return self._table.count("pk = :pk", pk=f"{tenant_id}#services")
@@ -66,6 +91,31 @@ class RegistryStore:
         return [_to_service(item) for item in found]
 
 
+def _unchanged(earlier: Service | None) -> tuple[str, Item]:
+    """The condition that nobody registered, removed or gave it another token since it was read: a
+    token that no service leads to could never be taken back."""
+    if earlier is None:
+        return "attribute_not_exists(pk)", {}
+    if earlier.token_hash is None:
+        return "attribute_exists(pk) AND attribute_not_exists(token_hash)", {}
+    return "token_hash = :token_hash", {"token_hash": earlier.token_hash}
+
+
+def _is_done(writes: list[Item]) -> bool:
+    try:
+        transact(writes)
+    except ConditionFailedError:
+        return False
+    return True
+
+
+def _token(tenant_id: TenantId, name: str, token_hash: str) -> Item:
+    credential = Credential(
+        kind="service", name=name, roles=frozenset({Role.SERVICE}), tenants=(tenant_id,)
+    )
+    return credentials.to_item(token_hash, credential)
+
+
 def _to_item(tenant_id: TenantId, service: Service) -> Item:
     kept = service.model_dump(exclude={"registered_at", "last_seen", "heal"})
     return {
@@ -74,6 +124,7 @@ def _to_item(tenant_id: TenantId, service: Service) -> Item:
         "kind": "service",
         "kind_key": f"{tenant_id}#{service.name}",
         **kept,
+        "token_hash": service.token_hash,
         # As text, since its numbers must come back as they were sent.
         "heal": json.dumps(service.heal) if service.heal is not None else None,
         "registered_at": to_text(service.registered_at),

@@ -78,6 +78,11 @@ class Retention:
         check_days(days)
         earlier = self._keeping.term(tenant).retention
         self._policies.put(tenant, Policy(days, now))
+        caller.trail.changed(
+            f"retention/{tenant}",
+            before={"retention_days": earlier.days},
+            after={"retention_days": days},
+        )
         if earlier.days == days:
             # Said again: applied again, from the bottom (an earlier job may have failed).
             earlier = timedelta(days=1)
@@ -94,6 +99,11 @@ class Retention:
         tenant = self._tenant(caller, named)
         earlier = self._keeping.term(tenant).retention
         self._policies.delete(tenant)
+        caller.trail.changed(
+            f"retention/{tenant}",
+            before={"retention_days": earlier.days},
+            after={"retention_days": self._keeping.default.days},
+        )
         return {
             "status": "ok",
             "tenant_id": tenant,
@@ -114,6 +124,9 @@ class Retention:
         deadline = self._now() + timedelta(seconds=PRUNE_SECONDS)
         done, left = pruning.prune(pruning.scopes(view), deadline)
         total = sum(scope.pruned_count for scope in done)
+        caller.trail.tenant_id = view or SYSTEM
+        for scope in done:
+            caller.trail.changed(f"events/{scope.scope}", after=scope.model_dump())
         if not left:
             return Report(total_pruned=total, scopes=done)
         params = {"scopes": list(left)}
