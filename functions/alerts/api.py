@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from aws_lambda_powertools.event_handler.openapi.params import Query
 from aws_lambda_powertools.event_handler.request import Request
 
 from aetherlink.alerts.model import RuleDraft
+from aetherlink.alerts.people import AckDraft, Filters
+from aetherlink.alerts.silence import SilenceDraft
+from aetherlink.kernel.paging import DEFAULT_LIMIT, MAX_LIMIT
 from aetherlink.platform.http import By, create_app, path_text, serve
 from aetherlink.wiring import alerting as build
+from aetherlink.wiring import people as build_people
 
 app = create_app()
 alerting = build()
+people = build_people()
+
+Tenant = Annotated[str | None, Query(description="Another tenant, for who may")]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 
 
 @app.post("/alerts/rules", summary="Create an alert rule")
@@ -53,6 +61,76 @@ def enable(
 def evaluate(by: By) -> dict[str, Any]:
     evaluated, alerts = alerting.evaluate(by)
     return {"status": "ok", "evaluated": evaluated, "triggered": len(alerts), "alerts": alerts}
+
+
+@app.get("/alerts", summary="Alerts: open ones first, then what is over, newest first")
+def list_alerts(
+    by: By,
+    state: Annotated[Literal["pending", "firing", "resolved"] | None, Query()] = None,
+    rule_id: Annotated[str | None, Query(max_length=256)] = None,
+    severity: Annotated[str | None, Query(max_length=16)] = None,
+    acknowledged: Annotated[bool | None, Query()] = None,
+    tenant_id: Tenant = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Annotated[str | None, Query()] = None,
+) -> dict[str, Any]:
+    filters = Filters(state, rule_id, severity.lower() if severity else None, acknowledged)
+    return people.alerts(by.reads(tenant_id), filters, limit=limit, cursor=cursor)
+
+
+@app.get("/alerts/<alert_id>", summary="One alert, who has it, and what mutes it now")
+def get_alert(alert_id: str, request: Request, by: By) -> dict[str, Any]:
+    return {"status": "ok", "alert": people.alert(by, path_text(request, "alert_id"))}
+
+
+@app.post("/alerts/<alert_id>/ack", summary="Take an alert in hand")
+def acknowledge(
+    alert_id: str, request: Request, by: By, draft: AckDraft | None = None
+) -> dict[str, Any]:
+    alert = people.acknowledge(by, path_text(request, "alert_id"), draft or AckDraft())
+    return {"status": "ok", "alert": alert}
+
+
+@app.delete("/alerts/<alert_id>/ack", summary="Give an alert back")
+def release(alert_id: str, request: Request, by: By) -> dict[str, Any]:
+    return {"status": "ok", "alert": people.release(by, path_text(request, "alert_id"))}
+
+
+@app.post("/alerts/silences", summary="Mute alerts for a time")
+def silence(draft: SilenceDraft, by: By) -> dict[str, Any]:
+    made = people.silence(by, draft)
+    return {"status": "ok", "silence_id": made["id"], "silence": made}
+
+
+@app.post("/alerts/silences/preview", summary="What a silence would mute now")
+def preview(draft: SilenceDraft, by: By) -> dict[str, Any]:
+    return {"status": "ok", **people.preview(by, draft)}
+
+
+@app.get("/alerts/silences", summary="The silences, the soonest to end first")
+def list_silences(
+    by: By, *, tenant_id: Tenant = None, expired: Annotated[bool, Query()] = False
+) -> dict[str, Any]:
+    shown = people.silences(by.reads(tenant_id), expired=expired)
+    return {"status": "ok", "count": len(shown), "silences": shown}
+
+
+@app.get("/alerts/silences/<silence_id>", summary="A silence, and what it mutes now")
+def get_silence(silence_id: str, request: Request, by: By) -> dict[str, Any]:
+    return {"status": "ok", "silence": people.one_silence(by, path_text(request, "silence_id"))}
+
+
+@app.put("/alerts/silences/<silence_id>", summary="Change a silence")
+def change_silence(
+    silence_id: str, request: Request, draft: SilenceDraft, by: By
+) -> dict[str, Any]:
+    changed = people.change_silence(by, path_text(request, "silence_id"), draft)
+    return {"status": "ok", "silence": changed}
+
+
+@app.delete("/alerts/silences/<silence_id>", summary="End a silence")
+def lift(silence_id: str, request: Request, by: By) -> dict[str, Any]:
+    return {"status": "ok", "deleted": people.lift(by, path_text(request, "silence_id"))}
 
 
 lambda_handler = serve(app, "command-center")

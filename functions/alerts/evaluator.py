@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from aetherlink.platform.telemetry import logger
-from aetherlink.wiring import judge as build
+from aetherlink.wiring import announcer as build_announcer
+from aetherlink.wiring import judge as build_judge
 from aetherlink.wiring import stored_events
 
-judge = build(stored_events())
+judge = build_judge(stored_events())
+announcer = build_announcer()
 
 
 def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     # Whoever woke it: one sweep does all that is due.
-    moved = judge.sweep()
-    logger.info("swept", due=moved)
-    return {"due": moved, "batchItemFailures": []}
+    try:
+        moved = judge.sweep()
+    finally:
+        # A damaged watch must not keep what is muted from being told.
+        muted = announcer.revisit()
+    logger.info("swept", due=moved, muted=muted)
+    return {"due": moved, "muted": muted, "batchItemFailures": []}

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from aetherlink.platform.config import config, relay_config
-from aetherlink.platform.messaging import Queue, Topic
+from aetherlink.platform.messaging import Queue
 from aetherlink.platform.telemetry import logger
 from aetherlink.relay.records import from_keys, from_stream
 from aetherlink.relay.service import Relay
-from aetherlink.wiring import due_store, event_store, journal, judge, overview_store
+from aetherlink.wiring import announcer, due_store, event_store, journal, judge, overview_store
 
 relay = Relay(
     overview=overview_store(),
     journal=journal(),
     due=due_store() if config().archive_enabled else None,
     judge=judge(),
-    topic=Topic(relay_config().alerts_topic),
+    tell=announcer(),
     aside=Queue(relay_config().relay_aside_queue),
 )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from aetherlink.alerts.model import Group, Rule, RuleId, alert_tenant
-from aetherlink.events.model import Severity
+from aetherlink.events.model import Event, Severity
 from aetherlink.kernel.shape import Shape
 from aetherlink.kernel.tenancy import TenantId
 from aetherlink.kernel.time import to_text
@@ -96,6 +97,15 @@ class Episode(Shape):
                 "since": to_text(self.muted.since),
             },
         }
+
+
+@dataclass(frozen=True)
+class Told:
+    """A transition as it is stored: of which episode, and the event that says so, if people hear."""
+
+    transition: Transition
+    episode: Episode
+    event: Event | None
 
 
 _TIMES = {"started_at", "raised_at", "resolved_at", "notified_at"}

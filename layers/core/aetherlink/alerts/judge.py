@@ -17,7 +17,7 @@ from aetherlink.alerts.condition import (
     spans_of,
     value_of,
 )
-from aetherlink.alerts.episode import Episode, begun
+from aetherlink.alerts.episode import Told, begun
 from aetherlink.alerts.machine import (
     Transition,
     Watch,
@@ -83,15 +83,6 @@ class Watches(Protocol):
     ) -> None: ...
 
 
-@dataclass(frozen=True)
-class Told:
-    """A transition as it is stored: of which episode, and the event that says so, if people hear."""
-
-    transition: Transition
-    episode: Episode
-    event: Event | None
-
-
 class Hits(Protocol):
     def add(self, hits: Sequence[tuple[Rule, str, Event, Part]]) -> None: ...
     def add_missing(self, hits: Sequence[tuple[Rule, str, Event, Part]]) -> None: ...
@@ -107,12 +98,6 @@ class Window(Protocol):
     """The stored events of a view."""
 
     def within(self, view: TenantId | None, filters: Filters, *, limit: int) -> list[Event]: ...
-
-
-class Alarm(Protocol):
-    """Has the sweep run at a time, rather than at its next minute."""
-
-    def __call__(self, at: datetime) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -148,13 +133,14 @@ class Judge:
         now: Callable[[], datetime],
         *,
         window: Window | None = None,
-        alarm: Alarm | None = None,
+        alarm: Callable[[datetime], None] | None = None,
     ) -> None:
         self._rules = rules
         self._watches = watches
         self._hits = hits
         self._now = now
         self._window = window
+        # Has the sweep run at a time, rather than at its next minute.
         self._alarm = alarm
 
     def observe(self, events: Sequence[Event]) -> None:

@@ -44,13 +44,15 @@ class Alerting:
         hits: Hits,
         window: Window,
         now: Callable[[], datetime],
+        *,
+        alarm: Callable[[datetime], None],
     ) -> None:
         self._rules = rules
         self._watches = watches
         self._hits = hits
         self._window = window
         self._now = now
-        self._judge = Judge(rules, watches, hits, now)
+        self._judge = Judge(rules, watches, hits, now, alarm=alarm)
 
     def create(self, caller: Caller, draft: RuleDraft, *, is_global: bool) -> Rule:
         """Add a rule for the caller's tenant; global for one who has none, or an admin who says so."""

@@ -17,11 +17,12 @@ writes the hits which are new to it.
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from aetherlink.alerts.condition import Part, Point, Span, added, step_at
-from aetherlink.alerts.episode import Episode, State
+from aetherlink.alerts.episode import Episode, State, Told
 from aetherlink.alerts.machine import Watch
 from aetherlink.alerts.model import MAX_DISTINCT, Group, Rule, RuleId, fingerprint
 from aetherlink.kernel.errors import UnavailableError
@@ -40,7 +41,6 @@ from aetherlink.platform.telemetry import logger
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from aetherlink.alerts.judge import Told
     from aetherlink.events.model import Event
     from aetherlink.events.store import EventStore
 
@@ -372,7 +372,8 @@ def _episode_values(told: Told) -> Item:
     if kind == "dropped":
         # It was never an alert.
         values["is_dropped"] = True
-    return values
+    # What is not said is not stored: some emulators take no empty texts.
+    return {name: value for name, value in values.items() if value not in (None, "")}
 
 
 def _over(episode_id: str, at: datetime) -> Item:
@@ -396,6 +397,7 @@ def to_episode(item: Item) -> Episode:
             "matched": 0,
             **{name: item[name] for name in _EPISODE_FIELDS if name in item},
             **times,
+            **_said_by_people(item),
             "id": item["episode_id"],
             "tenant_id": str(item["pk"]).partition("#")[0],
             "source": item.get("source") or None,
@@ -407,8 +409,24 @@ def to_episode(item: Item) -> Episode:
 
 _EPISODE_FIELDS = (
     "rule_id", "rule_name", "state", "severity", "group", "labels", "annotations", "matched",
-    "threshold", "window_seconds", "reason", "acknowledged", "muted",
+    "threshold", "window_seconds", "reason",
 )  # fmt: skip
+
+
+def _said_by_people(item: Item) -> dict[str, Any]:
+    said = json.loads(item.get("acknowledged", "{}"))
+    acknowledged = {**said, **_instants(said, "at", "until")} if said.get("by") else None
+    mute = json.loads(item.get("muted", "null"))
+    # It was told in the end.
+    is_muted = mute is not None and "notified_at" not in item
+    return {
+        "acknowledged": acknowledged,
+        "muted": {**mute, **_instants(mute, "since")} if is_muted else None,
+    }
+
+
+def _instants(said: dict[str, str], *names: str) -> dict[str, datetime]:
+    return {name: from_text(said[name]) for name in names if name in said}
 
 
 def _to_watch(item: Item) -> Watch:

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from aetherlink.events.model import RULE_EVENTS, Event, flat
+from aetherlink.events.model import RULE_EVENTS, Event
 from aetherlink.kernel.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -49,9 +49,6 @@ class Observer(Protocol):
     def observe(self, events: Sequence[Event]) -> None: ...
 
 
-class Announcements(Protocol):
-    def publish(self, message: str, *, subject: str, attributes: dict[str, str]) -> None: ...
-
 
 class Aside(Protocol):
     def send(self, message: str) -> None: ...
@@ -65,14 +62,14 @@ class Relay:
         journal: Book,
         due: Due | None,
         judge: Observer,
-        topic: Announcements,
+        tell: Callable[[Event], None],
         aside: Aside,
     ) -> None:
         self._overview = overview
         self._journal = journal
         self._due = due
         self._judge = judge
-        self._topic = topic
+        self._tell = tell
         self._aside = aside
 
     def handle(self, records: Sequence[Record]) -> list[Record]:
@@ -111,7 +108,7 @@ class Relay:
         # First, so that an alert which is raised already waits for none of this batch's counting.
         for event in events:
             if event.event_type in RULE_EVENTS and event.restored_until is None:
-                self._announce(event)
+                self._tell(event)
         if self._due:
             # First of all: what is not marked could expire unarchived.
             self._due.mark([event for event in events if event.restored_until is None])
@@ -119,19 +116,6 @@ class Relay:
         self._journal.enter(events)
         # What came back from the archive happened long ago.
         self._judge.observe([event for event in events if event.restored_until is None])
-
-    def _announce(self, event: Event) -> None:
-        word = event.event_type.rpartition(".")[2]
-        name = str(event.payload.get("rule_name", ""))
-        self._topic.publish(
-            json.dumps({"event": flat(event)}, ensure_ascii=False),
-            subject=f"[{event.tenant_id}] {name} {word}",
-            attributes={
-                "tenant_id": event.tenant_id,
-                "severity": str(event.severity),
-                "event_type": event.event_type,
-            },
-        )
 
     def _set_aside(self, record: Record, error: Exception) -> Record:
         reason = f"{type(error).__name__}: {error}"[:500]
