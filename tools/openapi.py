@@ -54,6 +54,7 @@ ENVIRONMENT = {
     "JOBS_QUEUE": "-",
     "MAX_STREAMS": "1",
     "ALERTS_DUE_QUEUE": "-",
+    "ALERTS_TOPIC": "-",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
 
@@ -82,13 +83,28 @@ STATUSES = {
     "403": "The identity may not do this",
     "404": "No such thing, or not this caller's",
     "405": "The path does not take this method; Allow lists those it takes",
-    "409": "It is there already, or somebody was faster",
+    "409": "It is there already, somebody was faster, or a request with the same Idempotency-Key still "
+    "runs (then Retry-After says when to ask again)",
     "413": "More than the limit, which the detail names",
     "415": "A body of a kind that is not read here; the detail names those that are",
     "422": "A field is wrong; errors names each",
     "429": "Too many requests; Retry-After says when",
     "500": "Something went wrong on our side",
     "503": "A part of ours did not answer; Retry-After says when to try again",
+}
+# Of a route that runs once for a key; of publishing, where the key names the events.
+KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key with the same request within 24 hours gets the first one's answer "
+    "again, without secrets, and with the header Idempotency-Replayed",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
+NAMING_KEY = {
+    **KEY,
+    "description": "Names the events that have no event_id: the same key with the same events stores "
+    "nothing more, and each answers duplicate",
 }
 CLOUDEVENT = {
     "type": "object",
@@ -123,7 +139,7 @@ def make() -> dict[str, Any]:
     """The whole document."""
     from aetherlink import __version__  # noqa: PLC0415 - after the path is set
     from aetherlink.events.model import Envelope  # noqa: PLC0415
-    from aetherlink.kernel.access import ROUTES  # noqa: PLC0415
+    from aetherlink.kernel.access import CREATES, NAMES_EVENTS, ROUTES  # noqa: PLC0415
 
     paths: dict[str, Any] = {}
     schemas: dict[str, Any] = {"Problem": PROBLEM}
@@ -138,6 +154,9 @@ def make() -> dict[str, Any]:
     schemas |= envelope.pop("$defs", {})
     schemas |= {"Envelope": envelope, "CloudEvent": CLOUDEVENT}
     _describe_publishing(paths)
+    for routes, parameter in ((CREATES, KEY), (NAMES_EVENTS, NAMING_KEY)):
+        for method, path in sorted(routes):
+            paths[path][method.lower()].setdefault("parameters", []).append(parameter)
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -222,6 +223,13 @@ class Context:
 
 @pytest.fixture
 def stack() -> Iterator[Stack]:
+    with standing() as made:
+        yield made
+
+
+@contextmanager
+def standing() -> Iterator[Stack]:
+    """A fresh stack, for a test or for a module of them."""
     from aetherlink.platform import dynamo, messaging, objects
 
     with mock_aws():

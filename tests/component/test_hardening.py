@@ -244,6 +244,15 @@ def test_options_without_a_page_lists_the_methods(stack: Stack) -> None:
     assert (answer.status, answer.headers["Allow"], text) == (204, "GET, POST, OPTIONS", "")
 
 
+def test_the_root_is_a_path_like_any_other(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The gateway has it as a resource of its own, which no {proxy+} stands for.
+    monkeypatch.setattr(stack, "_resource", lambda *_: ("/", None))
+
+    assert _preflight(stack, "/", FRIEND).headers["Access-Control-Allow-Methods"] == "GET"
+    assert send(stack, "OPTIONS", "/", roles=None)[0].headers["Allow"] == "GET, OPTIONS"
+    assert send(stack, "HEAD", "/", roles=None)[0].status == 405
+
+
 @pytest.mark.parametrize("headers", [[], [("Origin", FRIEND)], [("Origin", STRANGER)]])
 def test_options_of_an_unknown_path_is_404(stack: Stack, headers: Pairs) -> None:
     assert send(stack, "OPTIONS", "/nowhere", headers=headers, roles=None)[0].status == 404
@@ -484,7 +493,11 @@ def test_no_request_that_anybody_can_think_of_breaks_a_route(stack: Stack) -> No
     seen: dict[int, int] = {}
 
     @settings(
-        max_examples=1_500, report_multiple_bugs=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=1_500,
+        report_multiple_bugs=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
     )
     @given(request=requests())
     def fuzz(request: dict[str, Any]) -> None:

@@ -407,6 +407,8 @@ def test_every_post_either_takes_a_key_or_says_why_not() -> None:
         "/events/cloudevents",
         "/events/stream/ticket",
         "/alerts/evaluate",
+        "/alerts/silences/preview",
+        "/alerts/{alert_id}/ack",
     }
 
 

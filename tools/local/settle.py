@@ -70,6 +70,9 @@ def set_ttl(physical: dict[str, str]) -> None:
             )
 
 
+_SETTLED = ("responseTemplates", "responseParameters")
+
+
 def set_gateway_responses(api_id: str) -> None:
     """SAM puts these into the API's body, which the emulator does not read them from."""
     gateway = boto3.client("apigateway")
@@ -77,8 +80,6 @@ def set_gateway_responses(api_id: str) -> None:
     changed = False
     for kind, wanted in given.items():
         now = gateway.get_gateway_response(restApiId=api_id, responseType=kind)
-        if now.get("responseTemplates") == wanted.get("ResponseTemplates"):
-            continue
         request: dict[str, Any] = {
             "restApiId": api_id,
             "responseType": kind,
@@ -88,6 +89,8 @@ def set_gateway_responses(api_id: str) -> None:
                 for name, value in wanted.get("ResponseParameters", {}).get("Headers", {}).items()
             },
         }
+        if all(now.get(part) == request[part] for part in _SETTLED):
+            continue
         if "StatusCode" in wanted:
             request["statusCode"] = str(wanted["StatusCode"])
         gateway.put_gateway_response(**request)

@@ -15,7 +15,10 @@ from aetherlink.platform.dynamo import Table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from aetherlink.alerts.alarm import QueueAlarm
+    from aetherlink.alerts.announcing import Announcer
     from aetherlink.alerts.judge import Judge, Window
+    from aetherlink.alerts.people import People
     from aetherlink.alerts.service import Alerting
     from aetherlink.archive.keeper import Keeper
     from aetherlink.archive.service import Archive
@@ -144,13 +147,50 @@ def registry() -> Registry:
     return Registry(store, Mint(REGISTRATION), now=utc_now)
 
 
-def judge(window: Window | None = None) -> Judge:
-    """`window` is for the sweep, which looks at stored events before it believes a silence."""
+def alarm() -> QueueAlarm:
     from aetherlink.alerts.alarm import QueueAlarm  # noqa: PLC0415
-    from aetherlink.alerts.judge import Judge  # noqa: PLC0415
-    from aetherlink.alerts.store import HitStore, RuleStore, WatchStore  # noqa: PLC0415
     from aetherlink.platform.config import alerts_config  # noqa: PLC0415
     from aetherlink.platform.messaging import Queue  # noqa: PLC0415
+
+    return QueueAlarm(Queue(alerts_config().alerts_due_queue), utc_now)
+
+
+def announcer() -> Announcer:
+    from aetherlink.alerts.announcing import Announcer, outlet  # noqa: PLC0415
+    from aetherlink.alerts.episode_store import EpisodeStore, SilenceStore  # noqa: PLC0415
+    from aetherlink.platform.config import alerts_config  # noqa: PLC0415
+    from aetherlink.platform.messaging import Topic  # noqa: PLC0415
+    from aetherlink.registry.store import RegistryStore  # noqa: PLC0415
+
+    services = RegistryStore(control_table(), event_store())
+    return Announcer(
+        episodes=EpisodeStore(control_table()),
+        silences=SilenceStore(control_table(), event_store()),
+        dependencies=services.dependencies,
+        events=event_store(),
+        publish=outlet(Topic(alerts_config().alerts_topic)),
+        alarm=alarm(),
+        now=utc_now,
+    )
+
+
+def people() -> People:
+    from aetherlink.alerts.episode_store import EpisodeStore, SilenceStore  # noqa: PLC0415
+    from aetherlink.alerts.people import People  # noqa: PLC0415
+
+    return People(
+        EpisodeStore(control_table()),
+        SilenceStore(control_table(), event_store()),
+        why_muted=announcer().why_muted,
+        alarm=alarm(),
+        now=utc_now,
+    )
+
+
+def judge(window: Window | None = None) -> Judge:
+    """`window` is for the sweep, which looks at stored events before it believes a silence."""
+    from aetherlink.alerts.judge import Judge  # noqa: PLC0415
+    from aetherlink.alerts.store import HitStore, RuleStore, WatchStore  # noqa: PLC0415
 
     return Judge(
         RuleStore(control_table()),
@@ -158,7 +198,7 @@ def judge(window: Window | None = None) -> Judge:
         HitStore(projections_table()),
         utc_now,
         window=window,
-        alarm=QueueAlarm(Queue(alerts_config().alerts_due_queue), utc_now),
+        alarm=alarm(),
     )
 
 
@@ -178,6 +218,7 @@ def alerting() -> Alerting:
         HitStore(projections_table()),
         stored_events(),
         utc_now,
+        alarm=alarm(),
     )
 
 

@@ -148,6 +148,11 @@ BUILT_IN: Final[dict[str, EventType]] = {
         _type("ops.alert.raised", "An alert rule began to fire", _payload(_ALERT)),
         _type("ops.alert.resolved", "An alert rule stopped firing", _payload(_ALERT)),
         _type(
+            "ops.alert.silence.ending",
+            "A silence is about to end",
+            _payload({"silence_id": _TEXT, "ends_at": _TEXT}),
+        ),
+        _type(
             "ops.alert.delivery.failed",
             "A notification was given up after its last attempt",
             _payload({"delivery_id": _TEXT, "endpoint": _TEXT, "attempts": _COUNT}),

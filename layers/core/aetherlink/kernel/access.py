@@ -58,6 +58,16 @@ ROUTES: Final[dict[tuple[str, str], Roles]] = {
     ("DELETE", "/alerts/rules/{rule_id}"): OPS,
     ("PATCH", "/alerts/rules/{rule_id}/enabled"): OPS,
     ("POST", "/alerts/evaluate"): OPS,
+    ("GET", "/alerts"): OPS,
+    ("GET", "/alerts/{alert_id}"): OPS,
+    ("POST", "/alerts/{alert_id}/ack"): OPS,
+    ("DELETE", "/alerts/{alert_id}/ack"): OPS,
+    ("POST", "/alerts/silences"): OPS,
+    ("POST", "/alerts/silences/preview"): OPS,
+    ("GET", "/alerts/silences"): OPS,
+    ("GET", "/alerts/silences/{silence_id}"): OPS,
+    ("PUT", "/alerts/silences/{silence_id}"): OPS,
+    ("DELETE", "/alerts/silences/{silence_id}"): OPS,
     ("GET", "/identity/me"): (*ANYONE, Role.SERVICE),
     ("POST", "/identity/keys"): ADMIN,
     ("GET", "/identity/keys"): ADMIN,
@@ -84,6 +94,7 @@ NOT_AUDITED: Final[frozenset[tuple[str, str]]] = frozenset(
         ("POST", "/events/batch"),
         ("POST", "/events/cloudevents"),
         ("POST", "/alerts/evaluate"),
+        ("POST", "/alerts/silences/preview"),
         ("POST", "/ops/services/{name}/heartbeat"),
     }
 )
@@ -92,13 +103,15 @@ NOT_AUDITED: Final[frozenset[tuple[str, str]]] = frozenset(
 # twice. The others that POST need none:
 # - publish and batch derive the event's id from the key, at no further call (events/keyed.py);
 #   CloudEvents always bring an id of their own
-# - a heartbeat renews, and a judgement by hand looks: doing it again does no more
+# - a heartbeat renews, an acknowledgement is one, a judgement by hand and a preview look: doing it
+#   again does no more
 # - a stream's ticket is a secret that is not kept, so a repeated answer would be worth nothing
 CREATES: Final[frozenset[tuple[str, str]]] = frozenset(
     {
         # An upsert, but each announces itself, and the first one shows the registration token.
         ("POST", "/ops/register"),
         ("POST", "/alerts/rules"),
+        ("POST", "/alerts/silences"),
         # Another prune finds nothing more, but it may start a job and would report less.
         ("POST", "/events/prune"),
         ("POST", "/events/archive/verify"),

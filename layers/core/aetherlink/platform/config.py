@@ -56,14 +56,14 @@ class Config(Shape):
 class RelayConfig(Shape):
     """What the relay is told besides."""
 
-    alerts_topic: str
     relay_aside_queue: str
 
 
 class AlertsConfig(Shape):
-    """What is told besides to whoever judges rules."""
+    """What is told besides to whoever judges rules and tells of alerts."""
 
     alerts_due_queue: str
+    alerts_topic: str
 
 
 class DispatchConfig(Shape):

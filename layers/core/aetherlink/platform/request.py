@@ -23,7 +23,7 @@ _ONCE = ("authorization", "x-api-key", "x-user-roles", "x-tenant-id", "idempoten
 
 # W3C Trace Context: version 00 has these four fields, later ones may have more; ff is no version.
 _TRACEPARENT = re.compile(
-    r"(?:00|(?!ff)(?P<later>[0-9a-f]{2}))-(?P<trace>[0-9a-f]{32})-(?P<parent>[0-9a-f]{16})-[0-9a-f]{2}"
+    r"(?:00|(?!00|ff)(?P<later>[0-9a-f]{2}))-(?P<trace>[0-9a-f]{32})-(?P<parent>[0-9a-f]{16})-[0-9a-f]{2}"
     r"(?(later)(?:-.{0,200})?)",
     re.ASCII,
 )

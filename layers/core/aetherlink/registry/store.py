@@ -85,6 +85,10 @@ class RegistryStore:
         found = self._table.query_all("pk = :pk", pk=f"{tenant_id}#services")
         return [_to_service(item) for item in found]
 
+    def dependencies(self, tenant_id: TenantId) -> dict[str, list[str]]:
+        """What each of a tenant's services depends on, by name."""
+        return {service.name: service.depends_on for service in self.of(tenant_id)}
+
     def all(self) -> list[Service]:
         """Every tenant's services, by tenant and name; a moment behind on AWS (an index)."""
         found = self._table.query_all("kind = :kind", index="by_kind", kind="service")

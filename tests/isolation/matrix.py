@@ -1,0 +1,260 @@
+"""Who may do what, and what one sees of another tenant: written by hand from ../shared/CONTRACT.md.
+
+Nothing here comes from the code: not its route table, not its answers. When a test disagrees with this
+page, the contract decides which of the two is wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# What a route answers to whom. `yes`: the request is carried out. 401, 403: so much and no more.
+# - nobody: without a credential; viewer to admin: a key of one tenant with that role
+# - service: the registration token of a service, for that service itself
+# - stray: a credential that names no tenant at all, with the role of an admin
+ACCESS = """
+                                              nobody viewer agent operator admin service stray
+GET    /                                       yes    yes    yes   yes      yes   yes     yes
+GET    /ping                                   yes    yes    yes   yes      yes   yes     yes
+GET    /ops/ping                               yes    yes    yes   yes      yes   yes     yes
+GET    /health.json                            yes    yes    yes   yes      yes   yes     yes
+GET    /openapi.json                           yes    yes    yes   yes      yes   yes     yes
+GET    /console/config.json                    yes    yes    yes   yes      yes   yes     yes
+POST   /ops/register                           401    403    403   yes      yes   yes     403
+POST   /ops/services/{name}/heartbeat          401    403    403   yes      yes   yes     403
+GET    /ops/services                           401    403    403   yes      yes   403     403
+DELETE /ops/services/{name}                    401    403    403   yes      yes   yes     403
+POST   /events/publish                         401    403    yes   yes      yes   403     403
+POST   /events/batch                           401    403    yes   yes      yes   403     403
+POST   /events/cloudevents                     401    403    yes   yes      yes   403     403
+GET    /events/recent                          401    403    403   yes      yes   403     403
+GET    /events/stats                           401    403    403   yes      yes   403     403
+GET    /events/schema                          401    403    403   yes      yes   403     403
+GET    /events/schema/{event_type}             401    403    403   yes      yes   403     403
+PUT    /events/schema/{event_type}             401    403    403   403      yes   403     403
+GET    /events/{event_id}                      401    403    403   yes      yes   403     403
+GET    /events/stream                          401    403    403   yes      yes   403     403
+POST   /events/stream/ticket                   401    403    403   yes      yes   403     403
+GET    /events/retention                       401    403    403   yes      yes   403     403
+GET    /events/retention/tenants               401    403    403   yes      yes   403     403
+PUT    /events/retention/tenants/{tenant}      401    403    403   yes      yes   403     403
+DELETE /events/retention/tenants/{tenant}      401    403    403   yes      yes   403     403
+POST   /events/prune                           401    403    403   yes      yes   403     403
+GET    /events/archive                         401    403    403   yes      yes   403     403
+POST   /events/archive/verify                  401    403    403   yes      yes   403     403
+POST   /events/archive/restore                 401    403    403   yes      yes   403     403
+GET    /jobs/{job_id}                          401    yes    yes   yes      yes   403     403
+POST   /alerts/rules                           401    403    403   yes      yes   403     403
+GET    /alerts/rules                           401    403    403   yes      yes   403     403
+GET    /alerts/rules/{rule_id}                 401    403    403   yes      yes   403     403
+DELETE /alerts/rules/{rule_id}                 401    403    403   yes      yes   403     403
+PATCH  /alerts/rules/{rule_id}/enabled         401    403    403   yes      yes   403     403
+POST   /alerts/evaluate                        401    403    403   yes      yes   403     403
+GET    /identity/me                            401    yes    yes   yes      yes   yes     403
+POST   /identity/keys                          401    403    403   403      yes   403     403
+GET    /identity/keys                          401    403    403   403      yes   403     403
+GET    /identity/keys/{key_id}                 401    403    403   403      yes   403     403
+DELETE /identity/keys/{key_id}                 401    403    403   403      yes   403     403
+POST   /identity/keys/{key_id}/rotate          401    403    403   403      yes   403     403
+GET    /tenants                                401    403    403   yes      yes   403     403
+GET    /tenants/{tenant_id}                    401    403    403   yes      yes   403     403
+PUT    /tenants/{tenant_id}                    401    403    403   403      yes   403     403
+DELETE /tenants/{tenant_id}                    401    403    403   403      yes   403     403
+GET    /audit/stats                            401    403    403   yes      yes   403     403
+GET    /audit/stats?service=ai-orchestrator    401    403    yes   yes      yes   403     403
+GET    /audit/events                           401    403    403   403      yes   403     403
+GET    /audit/verify                           401    403    403   403      yes   403     403
+"""
+
+# What one of a single tenant gets, by how it reaches. `own`: exactly what it gets of its own tenant, the
+# foreign name being ignored. Numbers: that status (of a batch, 207 with a refusal inside). `-`: there is no
+# such way.
+# - own: it names nobody
+# - query: ?tenant_id=<other>; body: the body's tenant_id (CloudEvents: tenantid) is the other's
+# - header: X-Tenant-ID: <other>
+# - stolen: an id of the other's in the path; guessed: one that nobody has
+# - shows: whether the answer shows what the tenant has stored (it must then show its own)
+REACH = """
+                                              own  query body header stolen guessed shows
+GET    /                                      200  own   -    own    -      -       no
+GET    /ping                                  200  own   -    own    -      -       no
+GET    /ops/ping                              200  own   -    own    -      -       no
+GET    /health.json                           200  own   -    own    -      -       no
+GET    /openapi.json                          200  own   -    own    -      -       no
+GET    /console/config.json                   200  own   -    own    -      -       no
+POST   /ops/register                          200  own   403  own    -      -       no
+POST   /ops/services/{name}/heartbeat         200  403   -    own    404    404     no
+GET    /ops/services                          200  403   -    own    -      -       yes
+DELETE /ops/services/{name}                   200  403   -    own    404    404     no
+POST   /events/publish                        200  own   403  own    -      -       no
+POST   /events/batch                          200  own   207  own    -      -       no
+POST   /events/cloudevents                    202  own   403  own    -      -       no
+GET    /events/recent                         200  403   -    own    -      -       yes
+GET    /events/stats                          200  403   -    own    -      -       yes
+GET    /events/schema                         200  403   -    own    -      -       yes
+GET    /events/schema/{event_type}            200  403   -    own    404    404     yes
+PUT    /events/schema/{event_type}            200  403   -    own    -      -       yes
+GET    /events/{event_id}                     200  403   -    own    404    404     yes
+GET    /events/stream                         200  403   -    own    -      -       yes
+POST   /events/stream/ticket                  200  own   own  own    -      -       no
+GET    /events/retention                      200  own   -    own    -      -       no
+GET    /events/retention/tenants              200  own   -    own    -      -       yes
+PUT    /events/retention/tenants/{tenant}     200  own   -    own    403    403     no
+DELETE /events/retention/tenants/{tenant}     200  own   -    own    403    403     no
+POST   /events/prune                          200  403   own  own    -      -       no
+GET    /events/archive                        200  403   -    own    -      -       no
+POST   /events/archive/verify                 202  own   403  own    -      -       no
+POST   /events/archive/restore                202  own   403  own    -      -       no
+GET    /jobs/{job_id}                         200  own   -    own    404    404     no
+POST   /alerts/rules                          200  own   403  own    -      -       no
+GET    /alerts/rules                          200  403   -    own    -      -       yes
+GET    /alerts/rules/{rule_id}                200  own   -    own    404    404     yes
+DELETE /alerts/rules/{rule_id}                200  own   -    own    404    404     no
+PATCH  /alerts/rules/{rule_id}/enabled        200  own   -    own    404    404     no
+POST   /alerts/evaluate                       200  own   own  own    -      -       no
+GET    /identity/me                           200  own   -    own    -      -       yes
+POST   /identity/keys                         200  own   403  own    -      -       yes
+GET    /identity/keys                         200  403   -    own    -      -       yes
+GET    /identity/keys/{key_id}                200  own   -    own    404    404     yes
+DELETE /identity/keys/{key_id}                200  own   -    own    404    404     no
+POST   /identity/keys/{key_id}/rotate         200  own   -    own    404    404     no
+GET    /tenants                               200  own   -    own    -      -       yes
+GET    /tenants/{tenant_id}                   200  own   -    own    404    404     yes
+PUT    /tenants/{tenant_id}                   200  own   -    own    403    403     yes
+DELETE /tenants/{tenant_id}                   202  own   -    own    403    403     no
+GET    /audit/stats                           200  403   -    own    -      -       no
+GET    /audit/stats?service=ai-orchestrator   200  403   -    own    -      -       no
+GET    /audit/events                          200  403   -    own    -      -       yes
+GET    /audit/verify                          200  403   -    own    -      -       no
+"""
+
+# What is not in a path: cursors, positions, ids in bodies, names in filters. Each is tried by a tenant with
+# what it has got hold of from another one.
+THEFTS = """
+GET    /events/recent            the cursor of the other's list                            400
+GET    /events/recent            the other's source as a filter                            200
+GET    /events/recent            the other's event type as a filter                        200
+GET    /events/{event_id}        the other's event id with its source                      404
+GET    /events/schema            the cursor of the other's list                            400
+GET    /events/stream            the other's position as ?cursor=                          400
+GET    /events/stream            the other's position as Last-Event-ID                     400
+GET    /events/stream            the other's unused ticket beside one's own key            200
+GET    /events/archive           the cursor of the other's list                            400
+GET    /identity/keys            the cursor of the other's list                            400
+GET    /audit/events             the cursor of the other's list                            400
+GET    /audit/events             the other's subject as a filter                           200
+POST   /events/publish           the other's event id and source: an event of one's own    200
+POST   /events/batch             the other's event id and source: an event of one's own    200
+POST   /events/cloudevents       the other's event id and source: an event of one's own    202
+POST   /events/publish           the Idempotency-Key that the other has used               200
+POST   /alerts/rules             the Idempotency-Key that the other has used               200
+POST   /alerts/rules             the other's source: a rule that counts nothing of it      200
+POST   /ops/register             the name of the other's service: one of one's own         200
+POST   /identity/keys            a key for both tenants                                    403
+POST   /identity/keys            a key for every tenant                                    403
+"""
+
+# Of the contract and not built yet: /ops/health, /ops/reconciliation, … come with later issues.
+PENDING = frozenset(
+    {
+        ("GET", "/ops/health"),
+        ("GET", "/ops/reconciliation"),
+        ("GET", "/alerts"),
+        ("POST", "/alerts/{id}/ack"),
+        ("POST", "/alerts/silences"),
+        ("GET", "/alerts/silences"),
+        ("POST", "/alerts/rules/backtest"),
+        ("GET", "/alerts/rules/{id}/explain"),
+        ("GET", "/alerts/templates"),
+        ("POST", "/alerts/templates/{id}/materialize"),
+        ("POST", "/notifications/endpoints"),
+        ("GET", "/notifications/endpoints"),
+        ("POST", "/notifications/endpoints/{id}/test"),
+        ("POST", "/notifications/endpoints/{id}/rotate-secret"),
+        ("GET", "/notifications/deliveries"),
+        ("GET", "/notifications/deliveries/{id}"),
+        ("GET", "/notifications/deliveries/stats"),
+        ("POST", "/notifications/deliveries/{id}/replay"),
+        ("GET", "/notifications/rules"),
+        ("POST", "/notifications/test"),
+        ("GET", "/ingest/ping/{key}"),
+        ("POST", "/ingest/ping/{key}"),
+        ("POST", "/ingest/alertmanager"),
+        ("POST", "/ingest/pagerduty/v2/enqueue"),
+        ("GET", "/autoheal/ping"),
+        ("GET", "/autoheal/health"),
+        ("GET", "/autoheal/status"),
+        ("GET", "/autoheal/history"),
+        ("GET", "/autoheal/stats"),
+        ("POST", "/autoheal/run"),
+        ("PUT", "/autoheal/services/{name}/pause"),
+        ("DELETE", "/autoheal/services/{name}/pause"),
+        ("POST", "/autoheal/approvals/{id}"),
+        ("GET", "/autoheal/maintenance"),
+        ("GET", "/ai/ping"),
+        ("GET", "/ai/health"),
+        ("GET", "/providers/health"),
+        ("POST", "/providers/{name}/reset"),
+        ("POST", "/orchestrate"),
+        ("POST", "/summaries/extract-lead"),
+        ("GET", "/summaries/lead/{id}"),
+        ("POST", "/leads"),
+        ("GET", "/leads"),
+        ("GET", "/leads/{id}"),
+        ("PATCH", "/leads/{id}"),
+        ("POST", "/leads/{id}/notes"),
+        ("GET", "/leads/{id}/notes"),
+        ("GET", "/leads/{id}/activity"),
+        ("POST", "/leads/imports"),
+        ("GET", "/leads/export"),
+        ("DELETE", "/leads/{id}/person"),
+        ("GET", "/owners"),
+    }
+)
+
+NOBODY, SERVICE, STRAY = "nobody", "service", "stray"
+ROLES = ("viewer", "agent", "operator", "admin")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A route, and one cell for each column of a table."""
+
+    method: str
+    template: str
+    cells: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.template}"
+
+    @property
+    def route(self) -> tuple[str, str]:
+        return self.method, self.template.partition("?")[0]
+
+
+@dataclass(frozen=True)
+class Theft:
+    """A way to use what was stolen, and the status that it gets; never a word of the other's."""
+
+    route: str
+    what: str
+    status: int
+
+
+def rows(table: str) -> list[Row]:
+    head, *lines = table.strip().splitlines()
+    columns = head.split()
+    found = []
+    for line in lines:
+        method, template, *cells = line.split()
+        found.append(Row(method, template, dict(zip(columns, cells, strict=True))))
+    return found
+
+
+def thefts() -> list[Theft]:
+    found = []
+    for line in THEFTS.strip().splitlines():
+        method, template, *words, status = line.split()
+        found.append(Theft(f"{method} {template}", " ".join(words), int(status)))
+    return found
