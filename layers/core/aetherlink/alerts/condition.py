@@ -5,6 +5,9 @@ there. It therefore holds over spans of time which follow from the events alone,
 whenever. Counting to a threshold needs the newest hits only (`holding`); everything else looks at a
 whole window (`spans_of`), from hits themselves (absence) or from steps, which are sums over a sixtieth
 of the window: so that a judgement reads a bounded number of items however many events there were.
+
+A step counts when it has ended. An average of half a step would be another number a moment later,
+and whoever looked then would have seen an alert that nobody can explain.
 """
 
 from __future__ import annotations
@@ -56,7 +59,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Point:
-    """What was counted at an instant: of one event, or of all in a step that begins there."""
+    """What was counted at an instant: of one event, or of all in the step that ends there."""
 
     at: datetime
     part: Part = Part(n=1)
@@ -70,17 +73,17 @@ def step_of(window: timedelta, short_window: timedelta | None = None) -> timedel
     return timedelta(seconds=max(1, math.ceil(seconds)))
 
 
-def step_at(instant: datetime, step: timedelta) -> datetime:
-    """The beginning of the step that `instant` is in; steps are counted from the epoch."""
+def step_end(instant: datetime, step: timedelta) -> datetime:
+    """When the step ends that `instant` is in; steps are counted from the epoch."""
     width = int(step.total_seconds())
-    return datetime.fromtimestamp(int(instant.timestamp()) // width * width, UTC)
+    return datetime.fromtimestamp((int(instant.timestamp()) // width + 1) * width, UTC)
 
 
 def in_steps(points: Iterable[Point], step: timedelta) -> list[Point]:
     """Points of single events, added up by step, in order."""
     sums: dict[datetime, Part] = {}
     for point in points:
-        at = step_at(point.at, step)
+        at = step_end(point.at, step)
         sums[at] = added(sums[at], point.part) if at in sums else point.part
     return [Point(at, sums[at]) for at in sorted(sums)]
 

@@ -203,11 +203,11 @@ class Judge:
     def _known_by_steps(
         self, rule: Rule, group: Group, first: datetime, until: datetime, step: timedelta
     ) -> Known:
+        # The step that goes on now has an end yet to come: then it counts.
         points = self._hits.steps(
-            rule, fingerprint(group), since=first - rule.window - step, until=until
+            rule, fingerprint(group), since=first - rule.window, until=until + step
         )
-        # An event counts from the beginning of its step.
-        since = first - step
+        since = first
         is_on = rule.no_data == "keep_last" and bool(self._watches.get(rule, group).episode_id)
         spans = spans_of(points, rule.window, rule.holds, since=since, before=is_on)
         if rule.confirm_window:

@@ -90,7 +90,8 @@ def advance(
         if start >= span.end:
             continue
         # First what happens before this span begins; at its very beginning the two are one.
-        watch = _pass_time(rule, watch, min(start, now), transitions, is_at_span=True)
+        is_at_span = start <= now
+        watch = _pass_time(rule, watch, min(start, now), transitions, is_at_span=is_at_span)
         if watch.span and watch.span.end < start and start > now:
             # What is open ends first. When it has, somebody looks again.
             break

@@ -5,7 +5,7 @@ control      pk  <owner>#rules                         sk  <rule id>            
              pk  <tenant>#episodes                     sk  <token of the id>        kind  episode-open,
                                                                                           episode
 projections  pk  <owner>#hits#<rule id>#<fingerprint>  sk  <counted at>#<digest of the event>
-             pk  <owner>#steps#<rule id>#<fingerprint> sk  <beginning of the step>
+             pk  <owner>#steps#<rule id>#<fingerprint> sk  <end of the step>
 
 The owner is the rule's tenant, or `system` for a global rule. A watch that time alone will change
 has kind_key <due>#…: the sweep reads those whose due has come, over all tenants, and nothing else.
@@ -21,7 +21,7 @@ import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from aetherlink.alerts.condition import Part, Point, Span, added, step_at
+from aetherlink.alerts.condition import Part, Point, Span, added, step_end
 from aetherlink.alerts.episode import Episode, State, Told
 from aetherlink.alerts.machine import Watch
 from aetherlink.alerts.model import MAX_DISTINCT, Group, Rule, RuleId, fingerprint
@@ -227,7 +227,7 @@ class HitStore:
             if item["sk"] in requests:
                 continue
             requests[item["sk"]] = self._table.put_request(item, only_if="attribute_not_exists(pk)")
-            at = step_at(event.counted_at, rule.step or timedelta(seconds=1))
+            at = step_end(event.counted_at, rule.step or timedelta(seconds=1))
             steps[at] = (rule, key, added(steps[at][2], part) if at in steps else part)
         return [
             *requests.values(),
@@ -249,7 +249,7 @@ class HitStore:
     def steps(
         self, rule: Rule, group_fingerprint: str, *, since: datetime, until: datetime
     ) -> list[Point]:
-        """The steps that begin in (since, until], in order. Strongly consistent."""
+        """The steps that end in (since, until], in order. Strongly consistent."""
         items = self._table.query_all(
             "pk = :pk AND sk BETWEEN :since AND :until",
             pk=f"{rule.owner}#steps#{rule.id}#{group_fingerprint}",
