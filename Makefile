@@ -4,12 +4,12 @@ local = @$(PYTHON) -m tools.local
 dev = .local/venvs/dev/bin
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: help up down status logs verify redrive demo test unit e2e bench check format lock openapi build clean
+.PHONY: help up down status logs verify redrive admin-key demo test unit e2e bench check format lock openapi isolation build clean
 
 help: ## these lines
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
 
-up: ## start the local cloud, deploy, check, print the URLs   [CLOUD= ENDPOINT= PORT= AUTH= ALERT_WEBHOOKS=]
+up: ## start the local cloud, deploy, check, print the URLs   [CLOUD= ENDPOINT= PORT= AUTH= AUTH_MODE= ALERT_WEBHOOKS=]
 	$(local) up
 
 down: ## stop what `make up` started; its state is kept
@@ -26,6 +26,9 @@ verify: ## check the deployed stack against the template
 
 redrive: ## send what ended in a dead-letter queue again
 	$(local) redrive
+
+admin-key: ## make and print an admin's key for the local stack   [NAME= TENANT= ROLES= DAYS=]
+	$(local) admin-key
 
 demo: up ## a flaky service, its events, the alert at a webhook, with real times
 	@$(PYTHON) -m tools.demo
@@ -57,6 +60,10 @@ format: ## lay the code out
 openapi: ## write the OpenAPI document from the routes
 	$(local) dev
 	@$(dev)/python -m tools.openapi
+
+isolation: ## write the isolation matrix into docs/security.md
+	$(local) dev
+	@$(dev)/python -m tests.isolation
 
 lock: ## pin the packages of pyproject.toml anew
 	$(local) lock

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Query
 from aws_lambda_powertools.event_handler.request import Request
 
+from aetherlink.alerts.backtest import BacktestDraft
 from aetherlink.alerts.model import RuleDraft
 from aetherlink.alerts.people import AckDraft, Filters
 from aetherlink.alerts.silence import SilenceDraft
+from aetherlink.alerts.templates import TEMPLATES, Materials, draft_of, template
+from aetherlink.jobs.model import JobShown, shown
 from aetherlink.kernel.paging import DEFAULT_LIMIT, MAX_LIMIT
-from aetherlink.platform.http import By, create_app, path_text, serve
+from aetherlink.platform.http import By, answered, checked, create_app, path_text, serve
 from aetherlink.wiring import alerting as build
+from aetherlink.wiring import backtests
 from aetherlink.wiring import people as build_people
 
 app = create_app()
 alerting = build()
 people = build_people()
+tests = backtests()
 
 Tenant = Annotated[str | None, Query(description="Another tenant, for who may")]
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
@@ -61,6 +67,40 @@ def enable(
 def evaluate(by: By) -> dict[str, Any]:
     evaluated, alerts = alerting.evaluate(by)
     return {"status": "ok", "evaluated": evaluated, "triggered": len(alerts), "alerts": alerts}
+
+
+@app.get("/alerts/rules/<rule_id>/explain", summary="Why a rule fires, or does not")
+def explain(rule_id: str, request: Request, by: By) -> dict[str, Any]:
+    why = alerting.explain(by, path_text(request, "rule_id"), people.why_muted)
+    return {"status": "ok", **why}
+
+
+@app.post("/alerts/rules/backtest", summary="What a draft rule would have made of stored events")
+def backtest(draft: BacktestDraft, by: By) -> Response[dict[str, Any] | JobShown]:
+    found, job = tests.run(by, draft, alerting.tenant_for(by, draft.rule))
+    return answered(shown(job), 202) if job else answered({"status": "ok", **(found or {})}, 200)
+
+
+@app.get("/alerts/templates", summary="Ready-made rules")
+def list_templates(by: By) -> dict[str, Any]:
+    every = [template.model_dump() for template in TEMPLATES.values()]
+    return {"status": "ok", "count": len(every), "templates": every}
+
+
+@app.get("/alerts/templates/<template_id>", summary="A ready-made rule")
+def get_template(template_id: str, request: Request, by: By) -> dict[str, Any]:
+    return {"status": "ok", "template": template(path_text(request, "template_id")).model_dump()}
+
+
+@app.post("/alerts/templates/<template_id>/materialize", summary="Make a rule of a template")
+def materialize(
+    template_id: str, request: Request, by: By, materials: Materials | None = None
+) -> dict[str, Any]:
+    body = draft_of(path_text(request, "template_id"), materials or Materials())
+    draft = checked(RuleDraft, body, at="/overrides")
+    is_global = "tenant_id" in body and body["tenant_id"] is None
+    rule = alerting.create(by, draft, is_global=is_global)
+    return {"status": "ok", "rule_id": rule.id, "rule": rule.shown()}
 
 
 @app.get("/alerts", summary="Alerts: open ones first, then what is over, newest first")

@@ -11,7 +11,7 @@ from aetherlink.notify.model import configured, parse_schedule
 from aetherlink.notify.service import Dispatcher
 from aetherlink.notify.store import DeliveryStore
 from aetherlink.notify.webhook import Webhook
-from aetherlink.platform.config import dispatch_config
+from aetherlink.platform.config import config, dispatch_config
 from aetherlink.platform.messaging import Queue
 from aetherlink.platform.outbound import Outbound, parse_allow_list
 from aetherlink.wiring import control_table, event_store
@@ -20,7 +20,7 @@ settings = dispatch_config()
 dispatcher = Dispatcher(
     DeliveryStore(control_table(), event_store()),
     configured(settings.alert_webhooks),
-    Webhook(Outbound(parse_allow_list(settings.outbound_allow)), settings.delivery_timeout_seconds),
+    Webhook(Outbound(parse_allow_list(config().outbound_allow)), settings.delivery_timeout_seconds),
     queue=Queue(settings.notifications_queue),
     dead_letters=Queue(settings.notifications_dead_letter_queue),
     schedule=parse_schedule(settings.delivery_retry_seconds),

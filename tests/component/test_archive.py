@@ -533,7 +533,7 @@ def test_a_job_over_all_of_time_comes_to_its_end(archiving: Stack, what: str) ->
     assert [event["event_id"] for event in archiving.recent(tenant="acme")] == shown
 
 
-FORGED = ["", "\x00", "1\x00", "\ud800", "~\x00", "é", "9" * 3000, "globex#", "2026-11-23",
+FORGED = ["", "\x00", "1\x00", "\ud800", "~\x00", "é", "9" * 1100, "globex#", "2026-11-23",
           "2026-11-23T08#", "2026-11-23T08#a b", "2026-11-23T08#globex\n"]  # fmt: skip
 
 

@@ -167,7 +167,9 @@ def test_a_record_has_32_kilobytes_at_most_and_says_what_was_cut(
     )  # fmt: skip
     for number in range(200):
         caller.trail.changed(
-            f"thing/{number}", before={"a": filling, "n": number}, after={str(n): filling for n in range(50)}
+            f"thing/{number}",
+            before={"a": filling, "n": number},
+            after={str(n): filling for n in range(50)},
         )
     event = {"httpMethod": "PUT", "resource": "/x", "path": "/" + "x" * 100_000, "body": ""}
 

@@ -213,7 +213,9 @@ def test_two_sealers_at_once_make_one_chain(stack: Stack) -> None:
 
 
 def test_the_stream_s_records_are_sealed_with_what_else_is_there(stack: Stack) -> None:
-    stack.call("POST", "/ops/register", tenant="acme", body={"name": "a", "url": "https://a.example"})
+    stack.call(
+        "POST", "/ops/register", tenant="acme", body={"name": "a", "url": "https://a.example"}
+    )
     stack.call("GET", "/events/recent", roles="viewer", tenant="globex")
 
     assert stack.seal()["sealed"] == 2
@@ -317,7 +319,7 @@ def test_a_chain_that_does_not_fit_its_head_is_reported_and_left_as_it_is(sealed
     append(8)
     sealer = Sealer(wiring.audit_store(), wiring.event_store(), lambda: LATER, stage="local")
 
-    outcome = sealer.take([Delivered("INSERT", f"acme#{DAY}", f"{DAY}T12:00:08.000000Z#x")])
+    outcome = sealer.take([Delivered("INSERT", f"acme#{DAY}", f"{DAY}T12:00:08.000000Z#0")])
 
     assert (outcome.sealed, outcome.altered) == (0, 1)
     assert len(seals_of()) == 3
@@ -504,7 +506,8 @@ def test_a_long_walk_is_cut_and_goes_on_where_it_was(sealed: Stack) -> None:
         first = Verifier(wiring.audit_store(), lambda: LATER).verify(None, None, None, None)
 
     assert first.next_cursor
-    assert first.checked <= 3
+    # A seal is never cut.
+    assert first.checked < 3 + 3
     assert report.checked == 17
     assert [(bad.tenant_id, str(bad.problem)) for bad in report.bad] == [("acme", "altered")]
     assert [(d.tenant_id, d.day, d.valid) for d in report.days] == [
@@ -524,7 +527,9 @@ def test_days_that_are_none_are_refused(stack: Stack, query: dict[str, str]) -> 
 
 
 def test_the_answer_names_the_first_bad_entry(stack: Stack) -> None:
-    stack.call("POST", "/ops/register", tenant="acme", body={"name": "a", "url": "https://a.example"})
+    stack.call(
+        "POST", "/ops/register", tenant="acme", body={"name": "a", "url": "https://a.example"}
+    )
     stack.seal()
     (record,) = boto3.client("dynamodb").scan(
         TableName="audit-test", FilterExpression="attribute_exists(#d)",
@@ -574,7 +579,9 @@ def changed(value: Any) -> Any:
 
 def one_mutation(draw: Callable[[Any], Any], tenant: str) -> str:
     """Do one thing to one item of the tenant's day (or to two, where they change places)."""
-    places = [("audit-test", item) for item in (*records_of(tenant=tenant), *seals_of(tenant=tenant))]
+    places = [
+        ("audit-test", item) for item in (*records_of(tenant=tenant), *seals_of(tenant=tenant))
+    ]
     places.append(("control-test", head_of(tenant=tenant)))
     table, item = draw(st.sampled_from(places))
     names = sorted(item.keys() - {"pk", "sk"})
@@ -610,7 +617,7 @@ def one_mutation(draw: Callable[[Any], Any], tenant: str) -> str:
 
 
 @settings(
-    max_examples=60,
+    max_examples=30,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -22,6 +22,7 @@ EVENT: dict[str, Any] = {
 }
 ONE = "application/cloudevents+json"
 MANY = "application/cloudevents-batch+json"
+NO_TEXTS: list[Any] = [7, True, ["x"], {}, "x\ny"]
 
 
 def post(
@@ -226,7 +227,7 @@ def test_a_bad_event_is_a_plain_problem(
         *(
             ({name: wrong}, f"/{name}")
             for name in ("id", "source", "type", "subject", "datacontenttype", "dataschema", "time")
-            for wrong in (7, True, ["x"], {}, "x\ny")
+            for wrong in NO_TEXTS
         ),
         *(({name: "x\x7f"}, f"/{name}") for name in ("tenantid", "severity", "schemaversion", "x")),
         *(({name: ""}, f"/{name}") for name in ("subject", "datacontenttype", "dataschema")),

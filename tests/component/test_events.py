@@ -652,8 +652,8 @@ def test_a_tampered_cursor_is_400(stack: Stack) -> None:
         assert (given, answer.status) == (given, 400)
 
 
-FORGED = ["", "\x00", "2026\x00", "\ud800", "\ue000", "é", "~~", "2026", "9" * 3000,
-          "2026-11-23T08:30:00" + "9" * 3000, "2026-11-23T08:30:00\x00", "acme#e1"]  # fmt: skip
+FORGED = ["", "\x00", "2026\x00", "\ud800", "\ue000", "é", "~~", "2026", "9" * 1100,
+          "2026-11-23T08:30:00" + "9" * 1100, "2026-11-23T08:30:00\x00", "acme#e1"]  # fmt: skip
 
 
 @pytest.mark.parametrize("position", FORGED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -10,7 +11,11 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
+from aetherlink.events.model import Filters
+from aetherlink.events.service import Reading
+from aetherlink.kernel.errors import NotFoundError
 from aetherlink.kernel.paging import encode_cursor
+from aetherlink.kernel.tenancy import TenantId
 from tests.component.conftest import Stack
 
 # AWS's limits, in bytes of UTF-8 (moto holds writes to them alone).
@@ -45,40 +50,48 @@ def _keys(arguments: dict[str, Any]) -> Iterator[tuple[str, int]]:
             yield value["S"], _MAX_PARTITION if name == f":{partition}" else _MAX_SORT
 
 
-@pytest.mark.parametrize("tenant", ["acme", None])
+@pytest.fixture
+def reading(stack: Stack) -> Reading:
+    """Asked directly: the edge refuses the longest values before it."""
+    stack.publish(event_id="e1", tenant="acme")
+    stack.relay()
+    found: Reading = importlib.import_module("functions.events.api").reading
+    return found
+
+
+@pytest.mark.parametrize("view", [TenantId("acme"), None])
 @pytest.mark.parametrize("text", LONG)
-def test_an_id_or_source_that_is_too_long_for_any_event_is_404(
+def test_there_is_no_event_with_so_long_an_id_or_source(
+    reading: Reading, view: TenantId | None, text: str
+) -> None:
+    for event_id, source in ((text, None), ("e1", text)):
+        with pytest.raises(NotFoundError) as refused:
+            reading.one(view, event_id, source)
+        assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize("view", [TenantId("acme"), None])
+@pytest.mark.parametrize("name", ["event_type", "source", "severity"])
+@pytest.mark.parametrize("text", LONG)
+def test_nothing_fits_a_filter_that_is_longer_than_anything(
+    reading: Reading, view: TenantId | None, name: str, text: str
+) -> None:
+    page = reading.recent(view, Filters(**{name: text}), limit=50, cursor=None)  # type: ignore[arg-type] # one of its texts
+
+    assert (page.count, page.next_cursor) == (0, None)
+
+
+@pytest.mark.parametrize("tenant", ["acme", None])
+@pytest.mark.parametrize("text", ["x" * 129, "x" * 900, "ü" * 300])
+def test_a_value_that_is_too_long_is_404_or_an_empty_list(
     stack: Stack, tenant: str | None, text: str
 ) -> None:
     stack.publish(event_id="e1", tenant="acme")
 
-    by_id = stack.call("GET", f"/events/{quote(text)}", tenant=tenant)
-    by_source = stack.call("GET", "/events/e1", tenant=tenant, query={"source": text})
-    assert (by_id.status, by_source.status) == (404, 404)
-    assert len(by_id.body["detail"]) < 200
-
-
-@pytest.mark.parametrize("tenant", ["acme", None])
-@pytest.mark.parametrize("name", ["event_type", "source", "severity"])
-@pytest.mark.parametrize("text", LONG)
-def test_a_filter_that_is_too_long_for_any_event_is_an_empty_list(
-    stack: Stack, tenant: str | None, name: str, text: str
-) -> None:
-    stack.publish(event_id="e1", tenant="acme")
-    stack.relay()
-
-    answer = stack.call("GET", "/events/recent", tenant=tenant, query={name: text})
-    assert (answer.status, answer.body.get("events"), answer.body.get("next_cursor")) == (
-        200, [], None,
-    )  # fmt: skip
-    query = {name: text, "wait": "0"}
-    handler = stack.handler("GET", "/events/stream")
-    event = {
-        "resource": "/events/stream", "path": "/events/stream", "httpMethod": "GET",
-        "headers": {"X-User-Roles": "operator"}, "queryStringParameters": query,
-        "multiValueQueryStringParameters": {n: [v] for n, v in query.items()}, "body": None,
-    }  # fmt: skip
-    assert handler(event, None)["statusCode"] == 200
+    assert stack.call("GET", f"/events/{quote(text)}", tenant=tenant).status == 404
+    assert stack.call("GET", "/events/e1", tenant=tenant, query={"source": text}).status == 404
+    for name in ("event_type", "source", "severity"):
+        assert stack.recent(tenant, **{name: text}) == []
 
 
 @pytest.mark.parametrize("tenant", ["acme", None])
@@ -93,7 +106,6 @@ def test_a_name_that_no_type_can_have_is_unknown(
 
     answer = stack.call("GET", f"/events/schema/{quote(name, safe='')}", tenant=tenant)
     assert (answer.status, answer.body["title"]) == (404, "Not found")
-    assert answer.body["detail"].startswith("Unknown event_type '")
 
 
 @pytest.mark.parametrize("text", [*LONG, "a b", "a#b", "é", "-a"])
@@ -106,7 +118,7 @@ def test_a_tenant_that_cannot_be_one_is_422(stack: Stack, text: str) -> None:
 @pytest.mark.parametrize("tenant", ["acme", None])
 @pytest.mark.parametrize(
     "place",
-    ["", "\x00", "\ud800", "acme", "acme#", "acme#a b", "acme#a#v1", *(f"acme#{x}" for x in LONG)],
+    ["", "\x00", "\ud800", "acme", "acme#", "acme#a b", "acme#a#v1", "acme#" + "x" * 1025],
 )
 def test_a_cursor_of_types_with_a_made_up_place_is_400(
     stack: Stack, tenant: str | None, place: str

@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
-from aetherlink.kernel.time import from_text
+from aetherlink.kernel.access import ROUTES
+from aetherlink.kernel.tenancy import Role
+from aetherlink.kernel.time import from_text, to_text
+from aetherlink.platform import credentials
+from aetherlink.platform.dynamo import client
 from tests.component.conftest import Answer, Stack
 
 
@@ -25,11 +29,9 @@ def names(stack: Stack, **called: Any) -> list[str]:
 def test_a_registration_answers_with_the_tenants_count(stack: Stack) -> None:
     register(stack, "billing")
 
-    assert register(stack, "search").body == {
-        "status": "ok",
-        "registered": "search",
-        "service_count": 2,
-    }
+    body = register(stack, "search").body
+    assert body.pop("registration_token").startswith("rt_")
+    assert body == {"status": "ok", "registered": "search", "service_count": 2}
 
 
 def test_a_service_is_listed_with_every_field_and_its_defaults(stack: Stack) -> None:
@@ -225,3 +227,191 @@ def test_times_are_utc_with_a_z(stack: Stack) -> None:
     (service,) = stack.call("GET", "/ops/services").body["services"]
     assert service["last_seen"].endswith("Z")
     assert abs(datetime.now(UTC) - from_text(service["last_seen"])) < timedelta(seconds=30)
+
+
+# ---- heartbeats
+
+
+def beat(stack: Stack, name: str = "billing", **called: Any) -> Answer:
+    return stack.call("POST", f"/ops/services/{name}/heartbeat", **called)
+
+
+def test_a_heartbeat_renews_the_lease(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = importlib.import_module("functions.registry.api").registry
+    register(stack, lease_seconds=60)
+    (service,) = stack.call("GET", "/ops/services").body["services"]
+    later = from_text(service["last_seen"]) + timedelta(seconds=59)
+    monkeypatch.setattr(registry, "_now", lambda: later)
+
+    answer = beat(stack)
+
+    assert answer.body == {"status": "ok", "service": "billing", "last_seen": to_text(later)}
+    monkeypatch.setattr(registry, "_now", lambda: later + timedelta(seconds=59))
+    (service,) = stack.call("GET", "/ops/services").body["services"]
+    assert (service["state"], service["last_seen"]) == ("unknown", to_text(later))
+
+
+def test_a_heartbeat_of_a_service_that_is_not_there_is_404_and_makes_none(stack: Stack) -> None:
+    answer = beat(stack, "x")
+
+    assert (answer.status, answer.body["detail"]) == (404, "Service 'x' not found in registry")
+    assert names(stack) == []
+
+
+def test_a_heartbeat_is_for_the_callers_own_tenant(stack: Stack) -> None:
+    register(stack, tenant="acme")
+
+    assert beat(stack, tenant="globex").status == 404
+    assert beat(stack, tenant="acme").status == 200
+    assert beat(stack, query={"tenant_id": "acme"}).status == 200
+
+
+@pytest.mark.parametrize("roles", ["agent", "viewer"])
+def test_a_heartbeat_is_for_operators(stack: Stack, roles: str) -> None:
+    assert beat(stack, roles=roles).status == 403
+
+
+# ---- a service's own token
+
+
+def token_of(stack: Stack, name: str = "billing", **given: Any) -> str:
+    token: str = register(stack, name, **given).body["registration_token"]
+    return token
+
+
+def by_token(stack: Stack, token: str, method: str, path: str, **given: Any) -> Answer:
+    headers = {"Authorization": f"Bearer {token}"}
+    return stack.call(method, path, roles=None, headers=headers, **given)
+
+
+def re_register(stack: Stack, token: str, name: str = "billing", **given: Any) -> Answer:
+    body = {"name": name, "url": "https://billing.example", **given}
+    return by_token(stack, token, "POST", "/ops/register", body=body)
+
+
+def test_a_token_is_shown_once(stack: Stack) -> None:
+    assert credentials.is_well_formed(token_of(stack))
+
+    assert "registration_token" not in register(stack).body
+    assert "token" not in str(stack.call("GET", "/ops/services").body)
+
+
+def test_a_service_looks_after_itself_with_its_token(stack: Stack) -> None:
+    token = token_of(stack, tenant="acme")
+
+    answer = re_register(stack, token, version="2")
+    assert answer.body == {"status": "ok", "registered": "billing", "service_count": 1}
+    assert by_token(stack, token, "POST", "/ops/services/billing/heartbeat").status == 200
+    (service,) = stack.call("GET", "/ops/services", tenant="acme").body["services"]
+    assert service["version"] == "2"
+    assert by_token(stack, token, "DELETE", "/ops/services/billing").status == 200
+    assert names(stack, tenant="acme") == []
+
+
+def test_a_token_says_whose_it_is(stack: Stack) -> None:
+    body = by_token(stack, token_of(stack, tenant="acme"), "GET", "/identity/me").body
+
+    assert (body["subject"], body["service"]) == ("service:billing", "billing")
+    assert (body["roles"], body["tenant_id"]) == (["service"], "acme")
+
+
+def test_a_token_is_good_for_no_other_service(stack: Stack) -> None:
+    token = token_of(stack, tenant="acme")
+    register(stack, "search", tenant="acme")
+
+    refused = [
+        re_register(stack, token, "search"),
+        re_register(stack, token, "new"),
+        by_token(stack, token, "POST", "/ops/services/search/heartbeat"),
+        by_token(stack, token, "DELETE", "/ops/services/search"),
+    ]
+    assert [answer.status for answer in refused] == [403, 403, 403, 403]
+    assert "'billing' alone" in refused[0].body["detail"]
+    assert names(stack, tenant="acme") == ["billing", "search"]
+
+
+def test_a_token_is_good_in_no_other_tenant(stack: Stack) -> None:
+    token = token_of(stack, tenant="acme")
+    register(stack, tenant="globex")
+    named = {"tenant_id": "globex"}
+
+    assert re_register(stack, token, tenant_id="globex").status == 403
+    for method, path in (
+        ("POST", "/ops/services/billing/heartbeat"),
+        ("DELETE", "/ops/services/billing"),
+    ):
+        assert by_token(stack, token, method, path, query=named).status == 403
+        headers = {"X-Api-Key": token}
+        stack.call(method, path, roles=None, headers=headers, tenant="globex")
+    assert names(stack, tenant="globex") == ["billing"]
+    assert names(stack, tenant="acme") == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        (method, path)
+        for (method, path), roles in ROUTES.items()
+        if roles and Role.SERVICE not in roles
+    ],
+)
+def test_a_token_is_good_for_nothing_else(stack: Stack, method: str, path: str) -> None:
+    assert by_token(stack, token_of(stack), method, path, body={}).status == 403
+
+
+def test_a_token_ends_with_its_service(stack: Stack) -> None:
+    token = token_of(stack)
+    stack.call("DELETE", "/ops/services/billing")
+
+    assert re_register(stack, token).status == 401
+    assert token_of(stack) != token
+    assert re_register(stack, token).status == 401
+
+
+def test_an_operator_replaces_a_token(stack: Stack) -> None:
+    token = token_of(stack)
+    other = token_of(stack, rotate_token=True)
+
+    assert re_register(stack, token).status == 401
+    assert re_register(stack, other).status == 200
+    assert re_register(stack, other, rotate_token=True).status == 403
+
+
+def test_a_service_from_before_there_were_tokens_gets_one_when_asked(stack: Stack) -> None:
+    register(stack)
+    stored = {"pk": {"S": "default#services"}, "sk": {"S": "billing"}}
+    client().update_item(TableName="control-test", Key=stored, UpdateExpression="REMOVE token_hash")
+
+    assert "registration_token" not in register(stack).body
+    assert re_register(stack, token_of(stack, rotate_token=True)).status == 200
+    assert stack.call("DELETE", "/ops/services/billing").status == 200
+
+
+def test_of_two_first_registrations_at_a_time_one_token_is_left(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = importlib.import_module("functions.registry.api").registry
+    found = registry._services.get
+    first: list[str] = []
+
+    def get_and_be_overtaken(tenant: Any, name: str) -> Any:
+        service = found(tenant, name)
+        monkeypatch.setattr(registry._services, "get", found)
+        first.append(token_of(stack))
+        return service
+
+    monkeypatch.setattr(registry._services, "get", get_and_be_overtaken)
+    assert "registration_token" not in register(stack, version="2").body
+
+    assert re_register(stack, first[0]).status == 200
+    items = client().scan(TableName="control-test")["Items"]
+    assert sum(item["pk"]["S"].startswith("system#credential#") for item in items) == 1
+
+
+def test_no_token_is_stored_or_announced(stack: Stack) -> None:
+    token = token_of(stack)
+
+    for table in ("control-test", "events-test", "audit-test"):
+        assert token not in str(client().scan(TableName=table)["Items"])
+    assert credentials.hash_of(token) not in str(stack.recent())
+    assert credentials.hash_of(token) not in str(stack.call("GET", "/ops/services").body)

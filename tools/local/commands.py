@@ -109,6 +109,12 @@ def redrive() -> None:
     _inside(ensure("cloud"), _deployed(stack()["endpoint_url"]), "tools.local.redrive", show=True)
 
 
+def admin_key() -> None:
+    """Make an admin's key on the stack that runs; it is printed, and kept nowhere."""
+    target = _deployed(stack()["endpoint_url"])
+    _inside(ensure("cloud"), target, "tools.local.admin_key", show=True)
+
+
 def stack() -> dict[str, str]:
     """What `make up` left in stack.json."""
     try:
@@ -247,6 +253,7 @@ COMMANDS: dict[str, Callable[[], None]] = {
     "down": down,
     "verify": check,
     "redrive": redrive,
+    "admin-key": admin_key,
     "dev": dev,
     "lock": lock,
     "status": status,

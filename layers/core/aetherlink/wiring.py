@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from aetherlink.alerts.alarm import QueueAlarm
     from aetherlink.alerts.announcing import Announcer
+    from aetherlink.alerts.backtest import Backtests
     from aetherlink.alerts.judge import Judge, Window
     from aetherlink.alerts.people import People
     from aetherlink.alerts.service import Alerting
@@ -187,6 +188,12 @@ def people() -> People:
     )
 
 
+def backtests() -> Backtests:
+    from aetherlink.alerts.backtest import Backtests  # noqa: PLC0415
+
+    return Backtests(stored_events(), jobs(), utc_now)
+
+
 def judge(window: Window | None = None) -> Judge:
     """`window` is for the sweep, which looks at stored events before it believes a silence."""
     from aetherlink.alerts.judge import Judge  # noqa: PLC0415
@@ -209,6 +216,7 @@ def stored_events() -> Reading:
 
 
 def alerting() -> Alerting:
+    from aetherlink.alerts.episode_store import EpisodeStore  # noqa: PLC0415
     from aetherlink.alerts.service import Alerting  # noqa: PLC0415
     from aetherlink.alerts.store import HitStore, RuleStore, WatchStore  # noqa: PLC0415
 
@@ -218,6 +226,7 @@ def alerting() -> Alerting:
         HitStore(projections_table()),
         stored_events(),
         utc_now,
+        episodes=EpisodeStore(control_table()),
         alarm=alarm(),
     )
 
@@ -240,6 +249,8 @@ def jobs(kinds: Mapping[str, Step] | None = None) -> Jobs:
 
 def job_kinds() -> dict[str, Step]:
     """The step of each kind of work that a job may be."""
+    from aetherlink.alerts.backtest import KIND as BACKTEST  # noqa: PLC0415
+    from aetherlink.alerts.backtest import Playing  # noqa: PLC0415
     from aetherlink.archive.service import RESTORE, VERIFY  # noqa: PLC0415
     from aetherlink.archive.steps import Restoration, Verification  # noqa: PLC0415
     from aetherlink.archive.store import ManifestStore  # noqa: PLC0415
@@ -251,6 +262,7 @@ def job_kinds() -> dict[str, Step]:
     return {
         APPLY: Applying(upkeep_store(), count_store(), keeping(), utc_now).step,
         PRUNE: Rest(pruning()).step,
+        BACKTEST: Playing(stored_events(), bucket, utc_now).step,
         VERIFY: Verification(manifests, bucket),
         RESTORE: Restoration(
             manifests,

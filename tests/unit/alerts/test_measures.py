@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from tests.unit.alerts.world import NOON, World, a_rule, an_event, at
 WINDOW = a_rule().window
 
 
-def spans(points: list[tuple[float, Part]], rule: Rule, since: float = 0) -> list[Span]:
+def spans(points: Sequence[tuple[float, Part]], rule: Rule, since: float = 0) -> list[Span]:
     made = [Point(at(second), part) for second, part in points]
     return spans_of(made, rule.window, rule.holds, since=at(since))
 

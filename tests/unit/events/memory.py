@@ -55,7 +55,7 @@ class MemoryTable(Table):
         self,
         pk: str,
         sk: str,
-        numbers: Mapping[str, int],
+        numbers: Mapping[str, float | set[str]],
         *,
         setting: Mapping[str, Any] | None = None,
         only_if: str | None = None,
@@ -73,6 +73,7 @@ class MemoryTable(Table):
         for write in writes:
             item = dict(write.get("put") or self.items.get(write["key"], {}))
             item |= {"pk": write["key"][0], "sk": write["key"][1], **write.get("set", {})}
+            # The journal adds numbers alone.
             for name, number in write.get("add", {}).items():
                 item[name] = item.get(name, 0) + number
             self.items[write["key"]] = item

@@ -106,6 +106,8 @@ def test_a_header_that_decides_nothing_may_come_twice() -> None:
 
 def test_a_cursor_may_be_longer_than_other_values() -> None:
     check_parameters(event(multiValueQueryStringParameters={"cursor": ["x" * 4_000]}))
+    with pytest.raises(InvalidError, match="This cursor belongs to another question"):
+        check_parameters(event(multiValueQueryStringParameters={"cursor": ["x" * 4_001]}))
     with pytest.raises(UnprocessableError, match="query/source: may have 1,000 bytes at most"):
         check_parameters(event(multiValueQueryStringParameters={"source": ["x" * 1_001]}))
 

@@ -55,7 +55,8 @@ class EpisodeStore:
             condition, values = "kind = :kind AND kind_key > :after", {"after": after or " "}
         else:
             condition = "kind = :kind AND kind_key BETWEEN :after AND :last"
-            values = {"after": (after or f"{view}#") + "\x00", "last": f"{view}#~"}
+            # Whoever makes a cursor up must not begin before its own tenant's.
+            values = {"after": max(after, f"{view}#") + "\x00", "last": f"{view}#~"}
         items, more = self._table.query_up(
             condition, index="by_kind", limit=limit, kind="episode-open", **values
         )

@@ -327,6 +327,26 @@ def fits(matcher: Matcher | Rule, event: Event) -> bool:
     )
 
 
+def why_not(rule: Rule, event: Event) -> str:
+    """Why the rule does not count the event; "" if it does."""
+    if part_of(rule, event):
+        return ""
+    if event.event_type in RULE_EVENTS or not _may_count(
+        rule.model_copy(update={"enabled": True}), event
+    ):
+        return "an alert's own event, or another tenant's"
+    if not rule.enabled:
+        return "the rule is disabled"
+    for name in ("event_type", "source", "severity"):
+        wanted = getattr(rule, name)
+        if wanted not in (None, getattr(event, name)):
+            return f"{name} is not {wanted}"
+    for name, value in rule.where.items():
+        if not _equal(_payload_value(event, name), value):
+            return f"{name} is not {json.dumps(value)}"
+    return f"{rule.field} is missing or no number"
+
+
 def _may_count(rule: Rule, event: Event) -> bool:
     """Never an alert's own events, which would feed back; nor the failed delivery of its alerts."""
     if not rule.enabled or event.event_type in RULE_EVENTS:

@@ -92,7 +92,7 @@ class People:
     ) -> None:
         self._episodes = episodes
         self._silences = silences
-        self._why_muted = why_muted
+        self.why_muted = why_muted
         self._alarm = alarm
         self._now = now
 
@@ -136,7 +136,7 @@ class People:
     def alert(self, caller: Caller, alert_id: str) -> dict[str, Any]:
         """One alert, with what mutes it at this moment."""
         episode = self._episode(caller, alert_id)
-        mute = self._why_muted(episode) if episode.state is State.FIRING else None
+        mute = self.why_muted(episode) if episode.state is State.FIRING else None
         return {
             **episode.shown(),
             "muted_now": mute and {"kind": mute.kind, "by": mute.by, "reason": mute.reason},
@@ -226,20 +226,24 @@ class People:
 
     def one_silence(self, caller: Caller, silence_id: str) -> dict[str, Any]:
         silence, now = self._silence(caller, silence_id, reading=True), self._now()
-        return {**silence.shown(now), "mutes": self._muted_by(silence)}
+        return {**silence.shown(now), "mutes": self._muted_by(caller, silence)}
 
     def preview(self, caller: Caller, draft: SilenceDraft) -> dict[str, Any]:
         """What a silence would mute at this moment, without making it."""
         tenant = caller.writes(draft.tenant_id)
         silence = self._drawn_up(caller, draft, "preview", tenant)
         now = self._now()
-        muted = self._muted_by(silence)
+        muted = self._muted_by(caller, silence)
         return {"active_now": silence.is_active(now), "count": len(muted), "alerts": muted}
 
-    def _muted_by(self, silence: Silence) -> list[dict[str, Any]]:
-        episodes = self._episodes.open_of(silence.tenant_id)
-        if silence.tenant_id == SYSTEM:
+    def _muted_by(self, caller: Caller, silence: Silence) -> list[dict[str, Any]]:
+        if silence.tenant_id != SYSTEM:
+            episodes = self._episodes.open_of(silence.tenant_id)
+        elif caller.cross_tenant:
             episodes = self._episodes.open_page(None, after="", limit=_PAGE)[0]
+        else:
+            # The platform's silences mute every tenant's alerts; each sees its own among them.
+            episodes = self._episodes.open_of(caller.home)
         return [e.shown() for e in episodes if silence.covers(e)]
 
     def _silence(self, caller: Caller, silence_id: str, *, reading: bool = False) -> Silence:

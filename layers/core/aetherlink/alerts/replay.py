@@ -6,6 +6,7 @@ difference to what `advance` says.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,10 @@ class Tape:
     @classmethod
     def blank(cls, rule: Rule) -> Tape:
         return cls(rule, 0, {})
+
+    def extend(self, group: Group, points: Iterable[Point]) -> None:
+        """Add what was counted elsewhere."""
+        self.groups.setdefault(fingerprint(group), (group, []))[1].extend(points)
 
     def add(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -111,18 +116,19 @@ def _runs(
     rule: Rule, group: Group, points: Sequence[Point], *, since: datetime, until: datetime
 ) -> list[Run]:
     made = transitions(rule, group, points, since=since, until=until)
+    seen = in_steps(points, rule.step) if rule.step else sorted(points, key=lambda p: p.at)
     ends = {t.episode_id: t.at for t in made if t.kind == "resolved"}
     return [
-        Run(group, t.at, ends.get(t.episode_id), _matched(rule, points, t.at))
+        Run(group, t.at, ends.get(t.episode_id), _matched(rule, seen, t.at))
         for t in made
         if t.kind == "raised" and since <= t.at < until
     ]
 
 
 def _matched(rule: Rule, points: Sequence[Point], at: datetime) -> float:
-    seen = in_steps(points, rule.step) if rule.step else points
+    first = bisect_right(points, at - rule.window, key=lambda point: point.at)
+    last = bisect_right(points, at, key=lambda point: point.at)
     part = Part()
-    for point in seen:
-        if at - rule.window < point.at <= at:
-            part = plus(part, point.part)
+    for point in points[first:last]:
+        part = plus(part, point.part)
     return value_of(rule.measure, part) or 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Protocol
 
+from aetherlink.alerts.condition import FAR
+from aetherlink.alerts.explain import because, sentence
 from aetherlink.alerts.judge import Hits, Judge, Rules, Watches, Window
-from aetherlink.alerts.machine import Phase
+from aetherlink.alerts.machine import Phase, Watch, next_due
 from aetherlink.alerts.model import (
     Group,
     Rule,
@@ -15,16 +18,20 @@ from aetherlink.alerts.model import (
     group_of,
     part_of,
     read_by,
+    why_not,
 )
+from aetherlink.events.model import Filters
 from aetherlink.kernel.errors import ForbiddenError, NotFoundError
 from aetherlink.kernel.ids import new_tenant_bound, tenant_of
 from aetherlink.kernel.tenancy import SYSTEM, Caller, Role, TenantId
+from aetherlink.kernel.time import to_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
     from aetherlink.alerts.condition import Part
+    from aetherlink.alerts.episode import Episode, Mute
     from aetherlink.events.model import Event
 
 # How many hits a judgement by hand counts at most; beyond it "at least that many" is all one learns.
@@ -32,6 +39,14 @@ MAX_COUNTED = 50
 _BACK_FILL = 100
 # Beyond what decides it, a judgement by hand looks for what the relay has not counted yet.
 _FRESH = 20
+# An explanation looks at so many of the newest events, and shows so many groups.
+_LOOKED_AT = 100
+_EXPLAINED = 50
+EVERYTHING = Filters()
+
+
+class Episodes(Protocol):
+    def get(self, tenant_id: TenantId, episode_id: str) -> Episode | None: ...
 
 
 class Alerting:
@@ -45,6 +60,7 @@ class Alerting:
         window: Window,
         now: Callable[[], datetime],
         *,
+        episodes: Episodes,
         alarm: Callable[[datetime], None],
     ) -> None:
         self._rules = rules
@@ -52,11 +68,12 @@ class Alerting:
         self._hits = hits
         self._window = window
         self._now = now
+        self._episodes = episodes
         self._judge = Judge(rules, watches, hits, now, alarm=alarm)
 
     def create(self, caller: Caller, draft: RuleDraft, *, is_global: bool) -> Rule:
         """Add a rule for the caller's tenant; global for one who has none, or an admin who says so."""
-        tenant = self._tenant_for(caller, draft, is_global=is_global)
+        tenant = self._owner(caller, draft, is_global=is_global)
         rule_id = new_tenant_bound(tenant or SYSTEM)
         rule = draw_up(draft, rule_id, tenant, self._now())
         self._rules.put(rule)
@@ -125,6 +142,65 @@ class Alerting:
         ]
         return len(enabled), rows
 
+    def explain(
+        self, caller: Caller, rule_id: str, why_muted: Callable[[Episode], Mute | None]
+    ) -> dict[str, Any]:
+        """Why a rule fires, or does not: what it counts of the newest events, and where each of its
+        groups stands."""
+        rule, now = self.get(caller, rule_id), self._now()
+        newest = self._window.within(rule.tenant_id, EVERYTHING, limit=_LOOKED_AT)
+        reasons = Counter(why_not(rule, event) for event in newest)
+        counted = reasons.pop("", 0)
+        watches = self._watches.of(rule)
+        if not rule.group_by and not watches:
+            watches = [Watch(group={})]
+        shown = sorted(watches, key=lambda watch: watch.phase is Phase.INACTIVE)[:_EXPLAINED]
+        return {
+            "rule": rule.shown(),
+            "condition": sentence(rule),
+            "now": to_text(now),
+            "newest_events": {
+                "looked_at": len(newest),
+                "counted": counted,
+                "not_counted": dict(reasons.most_common(10)),
+            },
+            "groups": [self._explained(rule, watch, now, why_muted) for watch in shown],
+            "groups_left_out": max(0, len(watches) - _EXPLAINED),
+        }
+
+    def _explained(
+        self,
+        rule: Rule,
+        watch: Watch,
+        now: datetime,
+        why_muted: Callable[[Episode], Mute | None],
+    ) -> dict[str, Any]:
+        fresh = max(0, MAX_COUNTED - int(rule.threshold))
+        known = self._judge.known(rule, watch.group, first=now, last=now, fresh=fresh)
+        span = next((s for s in known.spans if s.start <= now < s.end), None)
+        due = next_due(rule, watch)
+        episode = self._open_episode(watch)
+        mute = why_muted(episode) if episode and watch.phase is Phase.FIRING else None
+        return {
+            "group": watch.group,
+            "state": str(watch.phase),
+            "value": known.matched(rule, now),
+            "holds_now": rule.enabled and span is not None,
+            "holds_since": to_text(span.start) if span else None,
+            "raised_at": to_text(watch.raised_at) if watch.raised_at else None,
+            "next_change_at": to_text(due) if due and due != FAR else None,
+            "alert_id": watch.episode_id,
+            "acknowledged": episode.shown()["acknowledged"] if episode else None,
+            "muted": mute and {"kind": mute.kind, "by": mute.by, "reason": mute.reason},
+            "because": because(rule, watch, known.matched(rule, now), span),
+        }
+
+    def _open_episode(self, watch: Watch) -> Episode | None:
+        tenant = tenant_of(watch.episode_id or "")
+        if tenant is None or watch.episode_id is None:
+            return None
+        return self._episodes.get(tenant, watch.episode_id)
+
     def _back_fill(self, rule: Rule, newest: int = _BACK_FILL) -> list[dict[str, Any]]:
         """Count what is in the rule's window already; a row for each group that holds now.
 
@@ -170,7 +246,12 @@ class Alerting:
             "alert_id": watch.episode_id,
         }
 
-    def _tenant_for(self, caller: Caller, draft: RuleDraft, *, is_global: bool) -> TenantId | None:
+    def tenant_for(self, caller: Caller, draft: RuleDraft) -> TenantId | None:
+        """Whose rule a draft would be; None for a global one."""
+        is_global = "tenant_id" in draft.model_fields_set and draft.tenant_id is None
+        return self._owner(caller, draft, is_global=is_global)
+
+    def _owner(self, caller: Caller, draft: RuleDraft, *, is_global: bool) -> TenantId | None:
         if draft.tenant_id:
             return caller.writes(draft.tenant_id)
         if is_global and caller.tenant_id is not None:

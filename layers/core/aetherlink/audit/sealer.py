@@ -51,7 +51,7 @@ class Chains(Protocol):
     """What sealing needs of its storage."""
 
     def records(self, tenant: TenantId, day: str, since: str) -> Iterator[Raw]: ...
-    def indexed(self, day: str, since: str, *, limit: int) -> tuple[list[Indexed], bool]: ...
+    def indexed(self, day: str, since: str, *, limit: int) -> tuple[list[Indexed], str | None]: ...
     def seal(self, tenant: TenantId, day: str, seq: int) -> Seal | None: ...
     def sealed_since(self, tenant: TenantId, day: str, since: str) -> set[str]: ...
     def head(self, tenant: TenantId, day: str) -> tuple[Head | None, bool]: ...
@@ -128,18 +128,17 @@ class Sealer:
         first: dict[tuple[TenantId, str], str] = {}
         read = 0
         for day in days_of(day_of(since), day_of(until)):
-            place, more = to_text(since), True
-            while more:
-                page, more = self._chains.indexed(day, place, limit=_PAGE)
+            place: str | None = to_text(since)
+            while place:
+                page, following = self._chains.indexed(day, place, limit=_PAGE)
                 for record in page:
                     key = (record.tenant, day)
                     first[key] = min(first.get(key, record.sk), record.sk)
                 read += len(page)
-                if more and page:
-                    place = page[-1].day_key + "!"
-                if more and read >= _MAX_INDEXED:
+                if following and read >= _MAX_INDEXED:
                     # The rest is for the next run, which begins where this one ends.
-                    return first, max(since, _instant_of(page[-1].sk) or since) + OVERLAP
+                    return first, max(since, _instant_of(following) or since) + OVERLAP
+                place = following
         return first, until
 
     def _attempt(

@@ -60,7 +60,6 @@ class Indexed:
 
     tenant: TenantId
     sk: str
-    day_key: str
 
 
 class AuditStore:
@@ -128,8 +127,9 @@ class AuditStore:
             ceiling=ceiling,
         )
 
-    def indexed(self, day: str, since: str, *, limit: int) -> tuple[list[Indexed], bool]:
-        """All tenants' records of a day from a place on, in their order, and whether there are more."""
+    def indexed(self, day: str, since: str, *, limit: int) -> tuple[list[Indexed], str | None]:
+        """All tenants' records of a day from a place on, in their order, and from where to go on
+        (None: there is nothing further)."""
         items, more = self._audit.query_up(
             "#day = :day AND day_key BETWEEN :since AND :top",
             index="by_day",
@@ -138,12 +138,13 @@ class AuditStore:
             since=since,
             top=_TOP,
         )
-        return [
-            Indexed(TenantId(str(item["pk"]).partition("#")[0]), item["sk"], item["day_key"])
+        found = [
+            Indexed(TenantId(str(item["pk"]).partition("#")[0]), item["sk"])
             for item in items
             # By its key: what somebody wrote into `day` by hand does not move it to another day.
             if str(item["pk"]).partition("#")[2] == day
-        ], more
+        ]
+        return found, f"{items[-1]['day_key']}!" if more and items else None
 
     # ------------------------------------------------------------ seals and heads
 

@@ -54,7 +54,7 @@ class Chains(Protocol):
     def keys(self, tenant: TenantId, day: str) -> list[str]: ...
     def fetch(self, tenant: TenantId, day: str, keys: Sequence[str]) -> dict[str, Raw]: ...
     def sealed_tenants(self, day: str, after: str, *, limit: int) -> list[TenantId]: ...
-    def indexed(self, day: str, since: str, *, limit: int) -> tuple[list[Indexed], bool]: ...
+    def indexed(self, day: str, since: str, *, limit: int) -> tuple[list[Indexed], str | None]: ...
 
 
 @dataclass
@@ -130,8 +130,9 @@ class Verifier:
     def _go_on(self, walk: _Walk, place: _Place) -> None:
         """The next tenants of a day; then those of which there are records, but no head."""
         if place.tenant:
-            if self._check(walk, place, TenantId(place.tenant)) and place.step == _SEALED:
-                place.after = place.tenant
+            under_way = TenantId(place.tenant)
+            if self._check(walk, place, under_way):
+                place.after = under_way
             return
         if place.step == _SEALED:
             tenants = self._chains.sealed_tenants(place.day, place.after, limit=_TENANTS)
@@ -145,7 +146,7 @@ class Verifier:
         self._strays(walk, place)
 
     def _strays(self, walk: _Walk, place: _Place) -> None:
-        page, more = self._chains.indexed(place.day, place.after or "0", limit=_STRAYS)
+        page, following = self._chains.indexed(place.day, place.after or "0", limit=_STRAYS)
         # Reading is work as well, if less than comparing.
         walk.chains += 1 + len(page) // 100
         for tenant, sk in distinct(page).items():
@@ -157,8 +158,8 @@ class Verifier:
             if keys and sk == keys[0]:
                 # Where its first record is, it is checked: once, whatever the page.
                 self._check(walk, place, tenant, whole=True)
-        if more and page:
-            place.after = page[-1].day_key + "!"
+        if following:
+            place.after = following
         else:
             place.next_day()
 

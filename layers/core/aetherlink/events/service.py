@@ -225,6 +225,13 @@ class Reading:
         position = encode_cursor(stopped_at, *question) if stopped_at else None
         return Page(count=len(shown), events=[flat(e) for e in shown], next_cursor=position)
 
+    def page(
+        self, view: TenantId | None, filters: Filters, *, below: str | None, limit: int
+    ) -> tuple[list[Event], str | None]:
+        """Events below a position, newest first, and where to go on (None: there is nothing more)."""
+        top = min(below or TOP, to_text(filters.until) + "~" if filters.until else TOP)
+        return self._read(view, filters, top, limit)
+
     def within(self, view: TenantId | None, filters: Filters, *, limit: int) -> list[Event]:
         """The newest events of a view that fit, as far as one bounded read goes."""
         return self._read(view, filters, TOP, limit)[0]

@@ -353,7 +353,7 @@ class Types:
                 if trail:
                     trail.changed(
                         f"event_type/{event_type}",
-                        before=latest and latest.shown(),
+                        before=latest.shown() if latest else None,
                         after=new.shown(),
                     )
                 return new

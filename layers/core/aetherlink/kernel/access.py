@@ -58,6 +58,11 @@ ROUTES: Final[dict[tuple[str, str], Roles]] = {
     ("DELETE", "/alerts/rules/{rule_id}"): OPS,
     ("PATCH", "/alerts/rules/{rule_id}/enabled"): OPS,
     ("POST", "/alerts/evaluate"): OPS,
+    ("GET", "/alerts/rules/{rule_id}/explain"): OPS,
+    ("POST", "/alerts/rules/backtest"): OPS,
+    ("GET", "/alerts/templates"): OPS,
+    ("GET", "/alerts/templates/{template_id}"): OPS,
+    ("POST", "/alerts/templates/{template_id}/materialize"): OPS,
     ("GET", "/alerts"): OPS,
     ("GET", "/alerts/{alert_id}"): OPS,
     ("POST", "/alerts/{alert_id}/ack"): OPS,
@@ -95,6 +100,7 @@ NOT_AUDITED: Final[frozenset[tuple[str, str]]] = frozenset(
         ("POST", "/events/cloudevents"),
         ("POST", "/alerts/evaluate"),
         ("POST", "/alerts/silences/preview"),
+        ("POST", "/alerts/rules/backtest"),
         ("POST", "/ops/services/{name}/heartbeat"),
     }
 )

@@ -29,13 +29,13 @@ def decode_cursor(cursor: str, *question: str) -> str:
         body = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         position, seal = body
     except (ValueError, TypeError, binascii.Error, RecursionError) as error:
-        raise InvalidError(_WRONG) from error
+        raise InvalidError(WRONG_CURSOR) from error
     if not isinstance(position, str) or seal != digest(position, *question):
-        raise InvalidError(_WRONG)
+        raise InvalidError(WRONG_CURSOR)
     return position
 
 
-_WRONG = (
+WRONG_CURSOR = (
     "This cursor belongs to another question or was changed; use next_cursor as it came, with the "
     "same filters and tenant, or start without one"
 )

@@ -73,6 +73,7 @@ SHARED: Final[Mapping[tuple[str, str], Shared]] = {
     (PROJECTIONS, "*#arrivals"): Shared(attributes=frozenset({"written_at", "received_at"})),
     (CONTROL, "system#types"): Shared(),
     (CONTROL, "system#rules"): Shared(),
+    (CONTROL, "system#silences"): Shared(),
     # How many types there are of all tenants: a number, and the limit on it.
     (CONTROL, "*#types"): Shared(writes=True),
     # Every tenant's retention stands in one partition, so that one read has them all.

@@ -12,6 +12,7 @@ import time
 from threading import Condition, Thread
 from typing import TYPE_CHECKING
 
+from aetherlink.platform import boundary
 from aetherlink.platform.telemetry import logger
 
 if TYPE_CHECKING:
@@ -101,7 +102,9 @@ class Behind:
 
 def _attempt(task: Task) -> None:
     try:
-        task()
+        # What gathered is of whoever called; the request that happens to run it does not bind it.
+        with boundary.within(None):
+            task()
     except Exception:  # noqa: BLE001 - one task of many; the thread has to go on for the others
         logger.exception("work behind requests failed", task=task.__qualname__)
 

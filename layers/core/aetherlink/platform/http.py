@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import unquote
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
@@ -15,6 +15,7 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import (
     RequestValidationError,
 )
 from aws_lambda_powertools.event_handler.request import Request  # noqa: TC002 - read at run time
+from pydantic import BaseModel, ValidationError
 
 from aetherlink.kernel.access import ROUTES, is_change, no_such_route
 from aetherlink.kernel.errors import ControlPlaneError, Flaw, ForbiddenError, UnprocessableError
@@ -59,6 +60,7 @@ __all__ = [
     "By",
     "Sent",
     "answered",
+    "checked",
     "create_app",
     "current_caller",
     "item_problem",
@@ -74,6 +76,8 @@ __all__ = [
 
 HTTP_BAD_REQUEST = 400
 HTTP_SERVER_ERROR = 500
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def create_app() -> APIGatewayRestResolver:
@@ -247,6 +251,17 @@ def _identify(event: Proxy, by_ticket: ByTicket | None, *, may_be_cached: bool) 
 
 
 _CREDENTIALS = ("authorization", "x-api-key", "x-user-roles")
+
+
+def checked(model: type[Model], body: Any, *, at: str) -> Model:
+    """`body` as `model`, for what a route put together itself; flaws are pointed at below `at`."""
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        flaws = (_flaw({**f, "loc": ("body", *f["loc"])}) for f in error.errors(include_url=False))
+        raise UnprocessableError(
+            tuple(replace(flaw, pointer=at + flaw.pointer) for flaw in flaws)
+        ) from error
 
 
 def _refuse_fields(error: RequestValidationError) -> Response[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from aetherlink.kernel.errors import Flaw, InvalidError, NotFoundError, UnprocessableError
+from aetherlink.kernel.paging import WRONG_CURSOR
 
 if TYPE_CHECKING:
     from aetherlink.platform.body import Proxy
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 # characters. A cursor holds a position, which may be made of several.
 MAX_VALUE_BYTES = 1_000
 MAX_CURSOR_BYTES = 4_000
-_LONG = {"cursor": MAX_CURSOR_BYTES}
 
 # Who sends one of these twice leaves it to chance which one is believed.
 _ONCE = ("authorization", "x-api-key", "x-user-roles", "x-tenant-id", "idempotency-key")
@@ -74,11 +74,14 @@ def check_parameters(event: Proxy) -> None:
             raise NotFoundError(f"There is nothing of that name: the {name} is too long")
     flaws = []
     for name, values in (event.get("multiValueQueryStringParameters") or {}).items():
-        longest = _LONG.get(name, MAX_VALUE_BYTES)
+        size = max((len(str(v).encode("utf-8", "replace")) for v in values or ()), default=0)
         if len(values or ()) > 1:
             flaws.append(Flaw(f"query/{name}", f"was given {len(values)} times; once is right"))
-        elif any(len(str(v).encode("utf-8", "replace")) > longest for v in values or ()):
-            flaws.append(Flaw(f"query/{name}", f"may have {longest:,} bytes at most"))
+        elif name == "cursor":
+            if size > MAX_CURSOR_BYTES:
+                raise InvalidError(WRONG_CURSOR)
+        elif size > MAX_VALUE_BYTES:
+            flaws.append(Flaw(f"query/{name}", f"may have {MAX_VALUE_BYTES:,} bytes at most"))
     if flaws:
         raise UnprocessableError(tuple(flaws))
 

@@ -1,0 +1,154 @@
+"""The matrix against the handlers: every route, every caller, every way to another tenant's data."""
+
+from __future__ import annotations
+
+import pytest
+
+from aetherlink.kernel.access import ROUTES
+from tests.isolation.attempts import ENDS_THE_TENANT, Attempt, by_reach, by_role, by_theft, request
+from tests.isolation.attempts import Target
+from tests.isolation.conftest import World, belongings
+from tests.isolation.door import Request
+from tests.isolation.matrix import (
+    ACCESS,
+    NOBODY,
+    PENDING,
+    REACH,
+    ROLES,
+    SERVICE,
+    STRAY,
+    Row,
+    Theft,
+    rows,
+    thefts,
+)
+from tests.isolation.side import Side
+
+ACCESS_ROWS, REACH_ROWS = rows(ACCESS), rows(REACH)
+BY_NAME = {row.name: row for row in ACCESS_ROWS}
+
+
+# ---------------------------------------------------------------- the matrix itself
+
+
+def test_every_route_of_the_code_is_in_the_matrix_and_the_other_way_round() -> None:
+    written = {row.route for row in ACCESS_ROWS}
+
+    assert set(ROUTES) - written == set(), "write these into the matrix, from the contract"
+    assert written - set(ROUTES) == set(), "the contract has these, and the code has not"
+
+
+def test_what_is_pending_is_not_there_yet() -> None:
+    def bare(path: str) -> str:
+        return "/".join("{}" if part.startswith("{") else part for part in path.split("/"))
+
+    there = {(method, bare(path)) for method, path in ROUTES}
+
+    assert {(method, path) for method, path in PENDING if (method, bare(path)) in there} == set()
+
+
+def test_both_tables_have_the_same_rows_once_each_and_no_empty_promise() -> None:
+    assert [row.name for row in ACCESS_ROWS] == [row.name for row in REACH_ROWS]
+    assert len(BY_NAME) == len(ACCESS_ROWS)
+    for row in ACCESS_ROWS:
+        assert set(row.cells) == {NOBODY, *ROLES, SERVICE, STRAY}
+        assert set(row.cells.values()) <= {"yes", "401", "403"}, row
+    for theft in thefts():
+        assert theft.route in BY_NAME, theft
+
+
+# ---------------------------------------------------------------- against the handlers
+
+
+@pytest.mark.parametrize("row", ACCESS_ROWS, ids=lambda row: row.name)
+def test_a_route_answers_each_caller_as_the_matrix_says(world: World, row: Row) -> None:
+    faults = [f for a in by_role(row, world.acme, world.stray) for f in world.thief.faults(a)]
+
+    assert faults == []
+
+
+def harmless(world: World, attempts: list[Attempt] | Attempt) -> list[str]:
+    """What is wrong with the answers; and what of the other's has changed meanwhile."""
+    thief, before = world.thief, belongings(world.globex.tenant)
+    many = attempts if isinstance(attempts, list) else [attempts]
+    faults = [fault for attempt in many for fault in thief.faults(attempt)]
+    after = belongings(world.globex.tenant)
+    changed = [place for place in {*before, *after} if before.get(place) != after.get(place)]
+    return faults + [f"{many[0].name}: changed the other's {place}" for place in sorted(changed)]
+
+
+@pytest.mark.parametrize("row", REACH_ROWS, ids=lambda row: row.name)
+def test_no_way_of_asking_leads_to_another_tenant(world: World, row: Row) -> None:
+    attempts = list(by_reach(row, BY_NAME[row.name], world.acme, world.globex))
+
+    assert harmless(world, attempts) == []
+
+
+@pytest.mark.parametrize("theft", thefts(), ids=lambda theft: f"{theft.route}: {theft.what}")
+def test_nothing_that_was_stolen_is_worth_anything(world: World, theft: Theft) -> None:
+    assert harmless(world, by_theft(theft, world.acme, world.globex)) == []
+
+
+def test_a_token_of_a_service_is_worth_nothing_for_another_one(world: World) -> None:
+    own, thief = world.acme, world.thief
+    _, token = own.fresh_service()
+    victim, _ = own.fresh_service()
+    for wanted, asked in (
+        (403, Request("POST", "/ops/register", body=own.service(victim))),
+        (403, Request("POST", f"/ops/services/{victim}/heartbeat")),
+        (403, Request("DELETE", f"/ops/services/{victim}")),
+        (403, Request("DELETE", f"/ops/services/{world.globex.stolen['service']}")),
+    ):
+        attempt = Attempt(f"{asked.method} {asked.path}", asked.by(token), frozenset({wanted}))
+
+        assert harmless(world, attempt) == []
+
+
+def test_an_admin_ends_its_own_tenant_and_no_other(world: World) -> None:
+    leaving = Side(world.acme.door, "leaving")
+    body = {"name": "admin", "roles": ["admin"], "tenant_id": leaving.tenant}
+    made = world.acme.door.send(Request("POST", "/identity/keys", body=body, secret=world.everybody))
+    leaving.keys["admin"] = made.body["secret"]
+    attempt = Attempt(
+        f"{ENDS_THE_TENANT} of its own",
+        request(ENDS_THE_TENANT, Target(leaving, leaving.keys["admin"])),
+        frozenset({202}),
+    )
+
+    assert harmless(world, attempt) == []
+
+
+def test_what_one_tenant_did_makes_nothing_of_the_others_happen_later(world: World) -> None:
+    """The relay, the jobs and the sealer work for everybody at once."""
+    world.settle()
+    before = belongings(world.globex.tenant)
+    for row in REACH_ROWS:
+        for attempt in by_reach(row, BY_NAME[row.name], world.acme, world.globex):
+            if attempt.request.method != "GET" and " as admin" in attempt.name:
+                world.thief.faults(attempt)
+    world.settle()
+
+    after = belongings(world.globex.tenant)
+    assert [place for place in {*before, *after} if before.get(place) != after.get(place)] == []
+
+
+def test_the_search_would_find_a_leak(world: World) -> None:
+    """Who may see every tenant is shown both: so the canaries are where routes read."""
+    thief = world.thief
+    blind = []
+    for row in REACH_ROWS:
+        if row.cells["shows"] == "yes" and "{" not in row.template:
+            made = request(row.name, Target(world.acme, world.everybody)).asking(
+                tenant_id=world.globex.tenant
+            )
+            made = Request(made.method, made.path, {**made.query}, made.body, {}, world.everybody)
+            if row.route in (("GET", "/events/stream"), ("POST", "/identity/keys")):
+                # The position belongs to the view, and what it makes is the caller's.
+                continue
+            if row.route in (("GET", "/identity/me"), ("GET", "/events/stats")):
+                continue
+            answer = world.acme.door.send(made)
+            if world.globex.canary not in answer.text:
+                blind.append(f"{row.name}: {answer.status} {answer.text[:200]}")
+    assert thief.other is world.globex
+    assert blind == []
