@@ -4,7 +4,7 @@ local = @$(PYTHON) -m tools.local
 dev = .local/venvs/dev/bin
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: help up down status logs verify redrive admin-key demo test unit e2e bench check format lock openapi isolation build clean
+.PHONY: help up down status logs verify redrive admin-key audit-verify demo test unit e2e bench check format lock openapi isolation build clean
 
 help: ## these lines
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -29,6 +29,9 @@ redrive: ## send what ended in a dead-letter queue again
 
 admin-key: ## make and print an admin's key for the local stack   [NAME= TENANT= ROLES= DAYS=]
 	$(local) admin-key
+
+audit-verify: ## is the audit as it was sealed?   [API= KEY= TENANT= FROM= TO=]
+	@$(PYTHON) -m tools.audit
 
 demo: up ## a flaky service, its events, the alert at a webhook, with real times
 	@$(PYTHON) -m tools.demo

@@ -196,7 +196,8 @@ def test_a_token_that_never_expires_is_401(stack: Stack, issuer: Issuer) -> None
 
 @pytest.mark.parametrize("claim", ["nbf", "iat"])
 def test_a_token_of_tomorrow_is_401(stack: Stack, issuer: Issuer, claim: str) -> None:
-    token = issuer.token(**{claim: int(time.time()) + 90, "exp": int(time.time()) + 900})
+    changed: dict[str, Any] = {claim: int(time.time()) + 90, "exp": int(time.time()) + 900}
+    token = issuer.token(**changed)
 
     assert "not valid yet" in refusal(stack, token)
 
@@ -418,7 +419,8 @@ def test_cognitos_groups_are_roles(
     stack: Stack, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure(monkeypatch, OIDC_ROLES_CLAIM="cognito:groups", OIDC_TENANT_CLAIM="custom:tenant")
-    token = issuer.token(**{"cognito:groups": ["viewer"], "custom:tenant": "globex"})
+    claims: dict[str, Any] = {"cognito:groups": ["viewer"], "custom:tenant": "globex"}
+    token = issuer.token(**claims)
 
     body = me(stack, token).body
     assert (body["roles"], body["tenant_id"]) == (["viewer"], "globex")

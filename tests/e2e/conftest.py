@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.deployed import Api, Aws, unique, wait_for
+from tests.e2e.deployed import Api, Aws, ByHeader, ByKey, unique, wait_for
 from tests.e2e.receiver import Receiver
 from tools.local.place import STACK_FILE
 
@@ -23,6 +23,7 @@ class RuleMaker(Protocol):
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "escapes_kept: needs a gateway that hands paths on as sent")
     config.addinivalue_line("markers", "embedded: needs the embedded cloud that make up started")
+    config.addinivalue_line("markers", "dev_mode: tests X-User-Roles, which AuthMode=token ignores")
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +34,8 @@ def _fitting(request: pytest.FixtureRequest, stack: dict[str, Any]) -> None:
         request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     if request.node.get_closest_marker("embedded") and stack["pid"] is None:
         pytest.skip("make up did not start this cloud")
+    if request.node.get_closest_marker("dev_mode") and stack["auth_mode"] != "dev":
+        pytest.skip("X-User-Roles says who calls in development mode alone")
 
 
 @pytest.fixture(scope="session")
@@ -46,13 +49,26 @@ def stack() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def api(stack: dict[str, Any]) -> Api:
+def admin_key(stack: dict[str, Any], aws: Aws) -> str:
+    """A key of an admin for every tenant, as the bootstrap function makes it. Good in either mode."""
+    answer = aws("lambda").invoke(
+        FunctionName=stack["outputs"]["BootstrapFunction"],
+        Payload=json.dumps({"name": "e2e", "expires_in_days": 1}).encode(),
+    )
+    made = json.loads(answer["Payload"].read())
+    assert "FunctionError" not in answer, made
+    return str(made["secret"])
+
+
+@pytest.fixture(scope="session")
+def api(stack: dict[str, Any], request: pytest.FixtureRequest) -> Api:
     try:
-        found = Api(stack["api_url"])
-        found.call("GET", "/ping").ok()
+        Api(stack["api_url"], ByHeader()).call("GET", "/ping", roles=None).ok()
     except OSError as error:
         pytest.exit(f"Nothing answers at {stack['api_url']} ({error}): run make up first", 1)
-    return found
+    if stack["auth_mode"] == "token":
+        return Api(stack["api_url"], ByKey(stack["api_url"], request.getfixturevalue("admin_key")))
+    return Api(stack["api_url"], ByHeader())
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,8 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import boto3
@@ -63,10 +64,72 @@ class Answer:
         return self.body
 
 
+class Who(Protocol):
+    """How a stack is told who calls: the headers of somebody with these roles, acting for a tenant."""
+
+    def headers(self, roles: str | None, tenant: str | None) -> dict[str, str]: ...
+
+
+class ByHeader:
+    """AuthMode=dev: whoever says it, is it. Roles None: without credentials."""
+
+    def headers(self, roles: str | None, tenant: str | None) -> dict[str, str]:
+        given = {"X-User-Roles": roles, "X-Tenant-ID": tenant}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+class ByKey:
+    """AuthMode=token: real keys that mean the same, each made when it is first asked for.
+
+    An admin or operator has the cross-tenant grant and names its tenant by X-Tenant-ID; anybody else
+    has a key of the one tenant.
+    """
+
+    def __init__(self, url: str, admin_key: str) -> None:
+        self._url = url
+        self._admin_key = admin_key
+        self._made: dict[tuple[str, str], str] = {}
+        self._making = Lock()
+
+    def headers(self, roles: str | None, tenant: str | None) -> dict[str, str]:
+        named = {} if tenant is None else {"X-Tenant-ID": tenant}
+        if roles is None:
+            return named
+        if not roles:
+            return {**named, "X-Api-Key": ""}
+        is_for_all = bool({"admin", "operator"} & set(roles.split(",")))
+        return {**named, "X-Api-Key": self._key(roles, "" if is_for_all else tenant or "default")}
+
+    def _key(self, roles: str, tenant: str) -> str:
+        with self._making:
+            if (roles, tenant) not in self._made:
+                grant = {"tenant_id": tenant} if tenant else {"cross_tenant": True}
+                wanted = {"name": f"e2e {roles}", "roles": roles.split(","), **grant}
+                self._made[roles, tenant] = make_key(self._url, self._admin_key, wanted)
+            return self._made[roles, tenant]
+
+
+def make_key(url: str, admin_key: str, wanted: dict[str, Any]) -> str:
+    """A new key's secret. `wanted` is the body of POST /identity/keys."""
+    connection = Connection(url, ByHeader())
+    try:
+        answer = connection.call(
+            "POST",
+            "/identity/keys",
+            {"expires_in_days": 1, **wanted},
+            roles=None,
+            headers={"X-Api-Key": admin_key},
+        )
+    finally:
+        connection.close()
+    return str(answer.ok()["secret"])
+
+
 class Connection:
     """One kept-alive connection to the API. For one thread."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, who: Who) -> None:
+        self._who = who
         parts = urlsplit(url)
         self._base = parts.path
         self._http = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=60)
@@ -88,10 +151,7 @@ class Connection:
         target = self._base + path + (f"?{urlencode(given)}" if given else "")
         content = json.dumps(body).encode() if body is not None else raw
         sent = {"Content-Type": "application/json"} if content is not None else {}
-        if roles is not None:
-            sent["X-User-Roles"] = roles
-        if tenant is not None:
-            sent["X-Tenant-ID"] = tenant
+        sent |= self._who.headers(roles, tenant)
         self._http.request(method, target, content, {**sent, **(headers or {})})
         with self._http.getresponse() as answer:
             text = answer.read()
@@ -106,11 +166,15 @@ class Connection:
 class Api:
     """The deployed API, a connection for each call."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, who: Who) -> None:
         self.url = url
+        self.who = who
+
+    def connect(self) -> Connection:
+        return Connection(self.url, self.who)
 
     def call(self, method: str, path: str, body: Any = None, **how: Any) -> Answer:
-        connection = Connection(self.url)
+        connection = self.connect()
         try:
             return connection.call(method, path, body, **how)
         finally:

@@ -6,7 +6,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
-from tests.e2e.deployed import Answer, Api, Connection, envelope
+from tests.e2e.deployed import Answer, Api, envelope
 
 EVENTS = 5_000
 CONNECTIONS = 8
@@ -37,7 +37,7 @@ def test_five_thousand_events_over_eight_connections(api: Api, tenant: str, sour
 
 
 def _publish(api: Api, tenant: str, source: str, ids: list[str]) -> list[Answer]:
-    connection = Connection(api.url)
+    connection = api.connect()
     try:
         return [
             connection.call(

@@ -40,6 +40,7 @@ def test_what_is_stored_survives_a_restart(
     up = make(
         "up",
         AUTH="true" if ours.auth else "",
+        AUTH_MODE=stack["auth_mode"],
         PORT=str(ours.port),
         ALERT_WEBHOOKS=",".join(stack["alert_webhooks"]),
     )

@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
-from tests.e2e.deployed import PROBLEM, Api, Aws, Connection, envelope, unique
+from tests.e2e.deployed import PROBLEM, Api, Aws, envelope, unique
 
 EVENTS = 300
 PUBLISHERS = 4
@@ -49,8 +49,9 @@ class Heard:
 
 
 class Listener:
-    def __init__(self, url: str) -> None:
-        self._url = urlsplit(url)
+    def __init__(self, api: Api) -> None:
+        self._url = urlsplit(api.url)
+        self._who = api.who
 
     def __call__(
         self,
@@ -60,8 +61,9 @@ class Listener:
         roles: str | None = "operator",
         **query: str | int,
     ) -> Heard:
-        given = {"X-User-Roles": roles, "X-Tenant-ID": tenant, "Last-Event-ID": last}
-        headers = {name: value for name, value in given.items() if value is not None}
+        headers = self._who.headers(roles, tenant)
+        if last is not None:
+            headers["Last-Event-ID"] = last
         target = f"{self._url.path}/events/stream?{urlencode({'wait': 0, **query})}"
         line = http.client.HTTPConnection(
             self._url.hostname or "", self._url.port or 80, timeout=60
@@ -84,7 +86,7 @@ class Listener:
 
 @pytest.fixture
 def listen(api: Api) -> Listener:
-    return Listener(api.url)
+    return Listener(api)
 
 
 def own(heard: Heard, tenant: str) -> list[str]:
@@ -130,7 +132,7 @@ def test_no_event_is_missed_or_repeated_over_a_hundred_reconnects(
 
 
 def _publish(api: Api, tenant: str, stranger: str, source: str, ids: list[str]) -> None:
-    connection = Connection(api.url)
+    connection = api.connect()
     try:
         for event_id in ids:
             body = envelope(source, event_id=event_id, severity="info")

@@ -60,7 +60,9 @@ class Thief:
                 yield f"{name}: the answer holds {needle} of {self.other.tenant}: {answer.text[:300]}"
         if attempt.shows and answer.status < 300 and self.own.canary not in text:
             yield f"{name}: the answer does not show what the tenant itself has"
-        yield from (f"{name}: the answer lacks {word!r}" for word in attempt.has if word not in text)
+        yield from (
+            f"{name}: the answer lacks {word!r}" for word in attempt.has if word not in text
+        )
         yield from (f"{name}: the answer holds {word!r}" for word in attempt.lacks if word in text)
 
 
@@ -279,10 +281,7 @@ def by_role(row: Row, side: Side, stray: str | None) -> Iterator[Attempt]:
         target = Target(side, secret, service=name if caller == SERVICE else "")
         if row.name == ENDS_THE_TENANT and cell == "yes":
             continue
-        if cell == "yes":
-            wanted = frozenset({200, 201, 202, 207})
-        else:
-            wanted = frozenset({int(cell)})
+        wanted = frozenset({200, 202}) if cell == "yes" else frozenset({int(cell)})
         yield Attempt(f"{row.name} as {caller}", request(row.name, target), wanted)
     garbage = f"ak_{'0' * 29}"
     expected = frozenset({200}) if row.cells[NOBODY] == "yes" else frozenset({401})

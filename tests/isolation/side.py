@@ -163,7 +163,9 @@ def _plant(side: Side, word: str) -> None:
     event = side.event(event_type=event_type, source=source, event_id=event_id)
     side.send(Request("POST", "/events/publish", body={**event, "payload": {"note": side.canary}}))
     keep("once", f"once-{token}")
-    lure = side.event(event_id=keep("lure", f"lure-{token}"), source=keep("lure_source", f"l{token}"))
+    lure = side.event(
+        event_id=keep("lure", f"lure-{token}"), source=keep("lure_source", f"l{token}")
+    )
     side.send(Request("POST", "/events/publish", body=lure).saying(Idempotency_Key=f"once-{token}"))
     rule = Request("POST", "/alerts/rules", body=side.rule(name=f"{word} {side.canary}"))
     made = side.send(rule.saying(Idempotency_Key=f"once-{token}")).body
@@ -177,8 +179,10 @@ def _plant(side: Side, word: str) -> None:
     days = {"stolen": "17", "hidden": "19"}[word]
     path = f"/events/retention/tenants/{side.tenant}"
     side.send(Request("PUT", path, {"retention_days": days}))
-    name = {"name": f"tenant {side.canary}"}
-    side.door.send(Request("PUT", f"/tenants/{side.tenant}", body=name, secret=side.keys["admin"]))
+    record = {"name": f"tenant {side.canary}"}
+    side.door.send(
+        Request("PUT", f"/tenants/{side.tenant}", body=record, secret=side.keys["admin"])
+    )
 
 
 def _look(side: Side) -> None:

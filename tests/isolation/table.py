@@ -79,8 +79,8 @@ def _prose(text: str) -> str:
 _ACCESS = """`yes`: it is carried out. `nobody` shows no credential, `viewer` to `admin` are keys of one
 tenant, `service` is a registration token for its own service, `stray` an admin's credential that names no
 tenant."""
-_REACH = """By a caller of one tenant, in each role that may use the route. `own`: exactly what it gets of
-its own tenant; the foreign name is ignored. `query`, `body` and `header` name the other tenant, `stolen` uses
+_REACH = """By a caller of one tenant, in each role that may use the route. `own`: exactly what it gets
+of its own tenant; the foreign name is ignored. `query`, `body` and `header` name the other tenant, `stolen` uses
 the other's ids in the path, `guessed` ids that nobody has; the last column says whether the answer shows
 stored data. No answer holds a word of the other's, and nothing of the other's changes."""
 _THEFTS = """Each by an admin of one tenant, with what belongs to another, or with a cursor whose seal it

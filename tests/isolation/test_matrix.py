@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 
 from aetherlink.kernel.access import ROUTES
-from tests.isolation.attempts import ENDS_THE_TENANT, Attempt, by_reach, by_role, by_theft, request
-from tests.isolation.attempts import Target
+from tests.isolation.attempts import (
+    ENDS_THE_TENANT,
+    Attempt,
+    Target,
+    by_reach,
+    by_role,
+    by_theft,
+    request,
+)
 from tests.isolation.conftest import World, belongings
 from tests.isolation.door import Request
 from tests.isolation.matrix import (
@@ -90,7 +97,7 @@ def test_nothing_that_was_stolen_is_worth_anything(world: World, theft: Theft) -
 
 
 def test_a_token_of_a_service_is_worth_nothing_for_another_one(world: World) -> None:
-    own, thief = world.acme, world.thief
+    own = world.acme
     _, token = own.fresh_service()
     victim, _ = own.fresh_service()
     for wanted, asked in (
@@ -107,7 +114,9 @@ def test_a_token_of_a_service_is_worth_nothing_for_another_one(world: World) -> 
 def test_an_admin_ends_its_own_tenant_and_no_other(world: World) -> None:
     leaving = Side(world.acme.door, "leaving")
     body = {"name": "admin", "roles": ["admin"], "tenant_id": leaving.tenant}
-    made = world.acme.door.send(Request("POST", "/identity/keys", body=body, secret=world.everybody))
+    made = world.acme.door.send(
+        Request("POST", "/identity/keys", body=body, secret=world.everybody)
+    )
     leaving.keys["admin"] = made.body["secret"]
     attempt = Attempt(
         f"{ENDS_THE_TENANT} of its own",

@@ -17,6 +17,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tools.demo.servers import FlakyService, Receiver
+from tools.local.commands import fresh_key
+from tools.local.say import Stop
 
 STACK_FILE = Path(__file__).resolve().parents[2] / ".local" / "stack.json"
 TENANT = "demo"
@@ -30,19 +32,16 @@ class Missed(Exception):  # noqa: N818 - a sentence for the person
 
 
 class Api:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, credential: dict[str, str]) -> None:
         self._url = url
+        self._credential = credential
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         request = urllib.request.Request(
             self._url + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={
-                "X-User-Roles": "operator",
-                "X-Tenant-ID": TENANT,
-                "Content-Type": "application/json",
-            },
+            headers={**self._credential, "Content-Type": "application/json"},
         )
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
@@ -85,11 +84,21 @@ def main() -> int:
         return 1
     try:
         with receiver, FlakyService() as service:
-            run(Api(stack["api_url"]), receiver, service, webhook)
+            run(Api(stack["api_url"], _credential(stack)), receiver, service, webhook)
+    except Stop as stop:
+        print(f"\nThe demo has no key: {stop}", file=sys.stderr)
+        return 1
     except Missed as missed:
         print(f"\nThe demo failed: {missed}", file=sys.stderr)
         return 1
     return 0
+
+
+def _credential(stack: dict[str, Any]) -> dict[str, str]:
+    """An operator of the demo's tenant, as the stack wants to be shown it."""
+    if stack.get("auth_mode") == "token":
+        return {"X-Api-Key": fresh_key(name="demo", tenant=TENANT, roles="operator")}
+    return {"X-User-Roles": "operator", "X-Tenant-ID": TENANT}
 
 
 def run(api: Api, receiver: Receiver, service: FlakyService, webhook: str) -> None:

@@ -62,7 +62,8 @@ def shown(made: dict[str, Any], api: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    name = arguments[0] if arguments else STACK
+    is_for_a_tool = arguments[:1] == ["--secret"]
+    name = STACK if is_for_a_tool or not arguments else arguments[0]
     try:
         stack = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
         outputs = {o["OutputKey"]: o["OutputValue"] for o in stack["Outputs"]}
@@ -73,6 +74,9 @@ def main(arguments: list[str]) -> int:
         made = make(outputs["BootstrapFunction"], wanted(dict(os.environ)))
     except (BotoCoreError, ClientError) as error:
         raise SystemExit(f"The stack '{name}' does not answer ({error}); is it up?") from error
+    if is_for_a_tool:
+        print(made["secret"])
+        return 0
     is_local = bool(os.environ.get("AWS_ENDPOINT_URL"))
     api = json.loads(STACK_FILE.read_text())["api_url"] if is_local else outputs["ApiUrl"]
     print(shown(made, api.rstrip("/")))

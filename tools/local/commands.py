@@ -4,6 +4,8 @@ CLOUD           embedded (default), or localstack where Docker is
 ENDPOINT        an emulator that runs already, instead of starting one
 PORT            of the local cloud; if not given, that of the one that runs, else 4566
 AUTH            true: the embedded cloud evaluates IAM policies; if not given, as it runs, else false
+AUTH_MODE       dev: headers that anybody can write say who calls; token: credentials alone, as on AWS;
+                if not given, as it is deployed, else dev
 ALERT_WEBHOOKS  comma-separated URLs for the parameter AlertWebhooks
 """
 
@@ -34,7 +36,7 @@ class Settings:
     endpoint: str
     port: int
     auth: bool
-    webhooks: str
+    chosen: deploy.Chosen
 
     @classmethod
     def read(cls) -> Settings:
@@ -46,13 +48,26 @@ class Settings:
         kind = given.get("CLOUD", "") or "embedded"
         if kind not in ("embedded", "localstack"):
             raise Stop(f"CLOUD must be embedded or localstack, got '{kind}'")
+        auth_mode = given.get("AUTH_MODE", "") or _deployed_auth_mode()
+        if auth_mode not in ("dev", "token"):
+            raise Stop(f"AUTH_MODE must be dev or token, got '{auth_mode}'")
         return cls(
             cloud=kind,
             endpoint=given.get("ENDPOINT", "").rstrip("/"),
             port=int(port),
             auth=given["AUTH"].lower() == "true" if given.get("AUTH") else bool(ours and ours.auth),
-            webhooks=given.get("ALERT_WEBHOOKS", "") or deploy.DEMO_WEBHOOK,
+            chosen=deploy.Chosen(
+                given.get("ALERT_WEBHOOKS", "") or deploy.DEMO_WEBHOOK, auth_mode=auth_mode
+            ),
         )
+
+
+def _deployed_auth_mode() -> str:
+    """As the stack that is there was deployed; dev if there is none."""
+    try:
+        return str(json.loads(STACK_FILE.read_text()).get("auth_mode") or "dev")
+    except (OSError, ValueError):
+        return "dev"
 
 
 def up() -> None:
@@ -67,16 +82,16 @@ def up() -> None:
         waiting = {name: pool.submit(ensure, name) for name in ("cloud", "sam")}
         bins = {name: done.result() for name, done in waiting.items()}
     target, pid = _target(settings, bins["cloud"])
-    if deploy.is_current(target, settings.webhooks) and _exists(bins["cloud"], target):
+    if deploy.is_current(target, settings.chosen) and _exists(bins["cloud"], target):
         note("the deployed stack is up to date")
     else:
         if target.copies_layers:
             with step("removing an earlier stack (LocalStack cannot update one)"):
                 _inside(bins["cloud"], target, "tools.local.settle", "--remove")
-        deploy.deploy(bins["sam"], target, settings.webhooks)
+        deploy.deploy(bins["sam"], target, settings.chosen)
     with step("setting what the emulator leaves out"):
         _inside(bins["cloud"], target, "tools.local.settle", "--write", str(pid or ""),
-                target.cloud, settings.webhooks)  # fmt: skip
+                target.cloud, settings.chosen.webhooks, settings.chosen.auth_mode)  # fmt: skip
     with step("checking the deployed stack"):
         try:
             _inside(bins["cloud"], target, "tools.local.check")
@@ -113,6 +128,23 @@ def admin_key() -> None:
     """Make an admin's key on the stack that runs; it is printed, and kept nowhere."""
     target = _deployed(stack()["endpoint_url"])
     _inside(ensure("cloud"), target, "tools.local.admin_key", show=True)
+
+
+def fresh_key(*, name: str, tenant: str, roles: str) -> str:
+    """A key of the stack that runs, good for a day: for a tool that calls the API."""
+    target = _deployed(stack()["endpoint_url"])
+    wanted = {"NAME": name, "TENANT": tenant, "ROLES": roles, "DAYS": "1"}
+    done = subprocess.run(
+        [ensure("cloud") / "python", "-m", "tools.local.admin_key", "--secret"],
+        cwd=ROOT,
+        env={**emulator_environment(target.endpoint), **wanted},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise Stop(_sentence("tools.local.admin_key", (done.stdout + done.stderr).strip()))
+    return done.stdout.strip()
 
 
 def stack() -> dict[str, str]:

@@ -32,6 +32,14 @@ DEMO_WEBHOOK = "http://127.0.0.1:8099/alerts"
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """What a person may choose of the template's parameters."""
+
+    webhooks: str
+    auth_mode: str
+
+
+@dataclass(frozen=True)
 class Target:
     """Where to deploy, and what its functions run on. `copies_layers`: it mounts none itself."""
 
@@ -45,26 +53,27 @@ class Target:
         """One per interpreter: sam's cache does not see what the layers were built for."""
         return LOCAL / "build" / f"{self.cloud}-{self.python}"
 
-    def parameters(self, webhooks: str) -> dict[str, str]:
+    def parameters(self, chosen: Chosen) -> dict[str, str]:
         return {
             "Runtime": f"python{self.python}",
             "Architecture": architecture(),
-            "AlertWebhooks": webhooks,
+            "AlertWebhooks": chosen.webhooks,
+            "AuthMode": chosen.auth_mode,
         }
 
 
-def fingerprint(target: Target, webhooks: str) -> str:
+def fingerprint(target: Target, chosen: Chosen) -> str:
     """A name for everything that the deployed stack depends on."""
-    seen = hashlib.sha256(json.dumps([target.__dict__, webhooks]).encode())
+    seen = hashlib.sha256(json.dumps([target.__dict__, chosen.__dict__]).encode())
     for path in _sources():
         seen.update(str(path.relative_to(ROOT)).encode())
         seen.update(path.read_bytes())
     return seen.hexdigest()
 
 
-def is_current(target: Target, webhooks: str) -> bool:
+def is_current(target: Target, chosen: Chosen) -> bool:
     try:
-        return bool(json.loads(DEPLOYED.read_text()) == fingerprint(target, webhooks))
+        return bool(json.loads(DEPLOYED.read_text()) == fingerprint(target, chosen))
     except (OSError, ValueError):
         return False
 
@@ -73,7 +82,7 @@ def forget() -> None:
     DEPLOYED.unlink(missing_ok=True)
 
 
-def deploy(sam_bin: Path, target: Target, webhooks: str) -> None:
+def deploy(sam_bin: Path, target: Target, chosen: Chosen) -> None:
     """Build and deploy. Raises Stop with the tool's own reason if either fails."""
     forget()
     environment = {
@@ -83,7 +92,6 @@ def deploy(sam_bin: Path, target: Target, webhooks: str) -> None:
         "TARGET_ARCHITECTURE": architecture(),
         "TARGET_NATIVE": "1" if target.python == PYTHON_VERSION else "",
     }
-    overrides = [f"{name}={value}" for name, value in target.parameters(webhooks).items()]
     sam = str(sam_bin / "sam")
     with step("building (sam build)"):
         folder = target.build_folder
@@ -97,9 +105,14 @@ def deploy(sam_bin: Path, target: Target, webhooks: str) -> None:
         command += ["--template-file", str(folder / "build" / "template.yaml")]
         # Else it would be looked for beside that template.
         command += ["--config-file", str(ROOT / "samconfig.toml")]
-        command += ["--region", REGION, "--parameter-overrides", *_with_settings(overrides)]
+        command += [
+            "--region",
+            REGION,
+            "--parameter-overrides",
+            *_with_settings(target.parameters(chosen)),
+        ]
         _run(command, "deploy", environment)
-    DEPLOYED.write_text(json.dumps(fingerprint(target, webhooks)))
+    DEPLOYED.write_text(json.dumps(fingerprint(target, chosen)))
 
 
 def build_for_aws(sam_bin: Path) -> None:
@@ -111,13 +124,15 @@ def build_for_aws(sam_bin: Path) -> None:
         _run([str(sam_bin / "sam"), "build", "--no-cached"], "build", environment)
 
 
-def _with_settings(overrides: list[str]) -> list[str]:
-    """samconfig.toml's own parameters and ours: the command line replaces the file's, whole."""
+def _with_settings(parameters: dict[str, str]) -> list[str]:
+    """samconfig.toml's own parameters and ours, which win: the command line replaces the file's,
+    whole."""
     import tomllib  # noqa: PLC0415 - Python 3.11; the check for that comes before this module
 
     config = tomllib.loads((ROOT / "samconfig.toml").read_text())
     settings: list[str] = config[STAGE]["deploy"]["parameters"]["parameter_overrides"]
-    return [*settings, *overrides]
+    given = dict(setting.split("=", 1) for setting in settings)
+    return [f"{name}={value}" for name, value in {**given, **parameters}.items()]
 
 
 def _copy_layers(build: Path) -> None:

@@ -99,7 +99,7 @@ def set_gateway_responses(api_id: str) -> None:
         gateway.create_deployment(restApiId=api_id, stageName=STAGE)
 
 
-def write(pid: str, cloud: str, webhooks: str) -> None:
+def write(pid: str, cloud: str, webhooks: str, auth_mode: str) -> None:
     found = outputs()
     endpoint = os.environ["AWS_ENDPOINT_URL"]
     api = f"{endpoint}/restapis/{found['ApiId']}/{STAGE}/_user_request_"
@@ -112,6 +112,7 @@ def write(pid: str, cloud: str, webhooks: str) -> None:
         "region": REGION,
         "pid": int(pid) if pid else None,
         "cloud": cloud,
+        "auth_mode": auth_mode,
         "version": _version(),
         "alert_webhooks": [url for url in webhooks.split(",") if url],
         "outputs": found,

@@ -262,7 +262,7 @@ def job_kinds() -> dict[str, Step]:
     return {
         APPLY: Applying(upkeep_store(), count_store(), keeping(), utc_now).step,
         PRUNE: Rest(pruning()).step,
-        BACKTEST: Playing(stored_events(), bucket, utc_now).step,
+        BACKTEST: Playing(stored_events(), _bucket(), utc_now).step,
         VERIFY: Verification(manifests, bucket),
         RESTORE: Restoration(
             manifests,
@@ -386,7 +386,12 @@ def retention_keeper() -> RetentionKeeper:
 @cache
 def _archive_bucket() -> Bucket | None:
     """None where the archive is off."""
+    return _bucket() if config().archive_enabled else None
+
+
+def _bucket() -> Bucket:
+    """There also where the archive is off."""
     from aetherlink.platform.config import archive_config  # noqa: PLC0415
     from aetherlink.platform.objects import Bucket  # noqa: PLC0415
 
-    return Bucket(archive_config().archive_bucket) if config().archive_enabled else None
+    return Bucket(archive_config().archive_bucket)

@@ -146,7 +146,11 @@ class Announcer:
         upstream = beneath(self._dependencies(episode.tenant_id), episode.service)
         if not upstream:
             return None
-        for other in self._episodes.open_of(episode.tenant_id):
+        # Of a chain of causes the one that people heard of says most.
+        others = sorted(
+            self._episodes.open_of(episode.tenant_id), key=lambda other: other.notified_at is None
+        )
+        for other in others:
             is_worse = _RANKS[other.severity] >= _RANKS[episode.severity]
             is_cause = other.state is State.FIRING and other.service in upstream and is_worse
             if is_cause and other.id != episode.id:

@@ -124,18 +124,10 @@ class Backtests:
 class Playing:
     """The step of a backtest's job."""
 
-    def __init__(
-        self, events: Stored, objects: Objects | None, now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, events: Stored, objects: Objects, now: Callable[[], datetime]) -> None:
         self._events = events
-        self._kept = objects
+        self._objects = objects
         self._now = now
-
-    @property
-    def _objects(self) -> Objects:
-        if self._kept is None:
-            raise ConflictError("A long backtest needs the archive's bucket, which is not there")
-        return self._kept
 
     def step(self, job: Job, deadline: datetime) -> Progress:
         params = job.params

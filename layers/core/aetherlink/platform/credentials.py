@@ -69,16 +69,21 @@ class Credential:
         return self.expires_at is not None and now >= self.expires_at
 
 
+def generate(prefix: str) -> str:
+    """A new secret: 137 random bits."""
+    length = LENGTH - len(prefix) - _CHECKSUM
+    body = prefix + "".join(secrets.choice(_ALPHABET) for _ in range(length))
+    return body + _checksum(body)
+
+
 @dataclass(frozen=True)
 class Mint:
-    """Makes secrets that begin with `prefix`: 137 random bits each."""
+    """Makes secrets that begin with `prefix`, for services that do not know how."""
 
     prefix: str
 
     def generate(self) -> str:
-        length = LENGTH - len(self.prefix) - _CHECKSUM
-        body = self.prefix + "".join(secrets.choice(_ALPHABET) for _ in range(length))
-        return body + _checksum(body)
+        return generate(self.prefix)
 
     def hash_of(self, secret: str) -> str:
         return hash_of(secret)
