@@ -25,6 +25,7 @@ HANDLERS = (
     "functions.jobs.api",
     "functions.identity.api",
     "functions.audit.api",
+    "functions.tenants.api",
     "functions.alerts.api",
 )
 # What importing the handlers needs; nothing is called.

@@ -8,6 +8,7 @@ from aws_lambda_powertools.event_handler import Response
 
 from aetherlink.center import service as center
 from aetherlink.kernel.access import no_such_route
+from aetherlink.platform.config import config
 from aetherlink.platform.http import create_app, options, serve
 
 app = create_app()
@@ -31,6 +32,11 @@ def ops_ping() -> dict[str, Any]:
 @app.get("/health.json", summary="Whether the console is served")
 def ui_health() -> dict[str, str]:
     return center.ui_health()
+
+
+@app.get("/console/config.json", summary="How the console signs in")
+def console_config() -> dict[str, Any]:
+    return center.console_config(config())
 
 
 @app.get("/openapi.json", summary="This API as an OpenAPI 3.1 document")

@@ -55,6 +55,7 @@ HANDLERS = {
     "JobsApi": "functions.jobs.api",
     "IdentityApi": "functions.identity.api",
     "AuditApi": "functions.audit.api",
+    "TenantsApi": "functions.tenants.api",
     "AlertsApi": "functions.alerts.api",
 }
 

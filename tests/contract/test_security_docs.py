@@ -11,5 +11,5 @@ def test_the_shown_matrix_has_a_line_for_every_row() -> None:
     shown = table.shown()
 
     assert "| `GET /events/recent` | 401 | 403 | 403 | yes | yes | 403 | 403 |" in shown
-    assert "| `GET /events/recent` | 200 | 403 |  | own |  |  | yes |" in shown
-    assert "| `GET /jobs/{job_id}` | 200 | own |  | own | 404 | 404 | no |" in shown
+    assert "| `GET /events/recent` | 200 | 403 |  | own |  |  | canary |" in shown
+    assert "| `GET /jobs/{job_id}` | 200 | own |  | own | 404 | 404 |  |" in shown

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aetherlink.alerts.people import Filters as AlertFilters
+from aetherlink.alerts.templates import TEMPLATES
 from aetherlink.events.model import Filters
 from aetherlink.kernel.ids import tenant_bound
 from aetherlink.kernel.paging import encode_cursor
@@ -20,18 +21,16 @@ if TYPE_CHECKING:
     from tests.isolation.matrix import Theft
     from tests.isolation.side import Side
 
-DENIED = frozenset({401, 403})
+HTTP_BAD_REQUEST = 400
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """`wanted` are the statuses that are right; `shows` says that the answer must hold the thief's
-    own canary, `has` and `lacks` what else must and must not be in it."""
+    """`wanted` are the statuses that are right; a success must have `has` in it, and lack `lacks`."""
 
     name: str
     request: Request
     wanted: frozenset[int]
-    shows: bool = False
     has: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
 
@@ -60,14 +59,16 @@ class Thief:
                 yield f"{name}: the answer holds {needle} of {self.other.tenant}: {answer.text[:300]}"
         if attempt.shows and answer.status < 300 and self.own.canary not in text:
             yield f"{name}: the answer does not show what the tenant itself has"
-        yield from (
-            f"{name}: the answer lacks {word!r}" for word in attempt.has if word not in text
-        )
+        if answer.status < HTTP_BAD_REQUEST:
+            absent = (word for word in attempt.has if word not in text)
+            yield from (f"{name}: the answer lacks {word}: {answer.text[:300]}" for word in absent)
         yield from (f"{name}: the answer holds {word!r}" for word in attempt.lacks if word in text)
 
 
 # ---------------------------------------------------------------- a request for each route
 
+# Any of the contract's ready-made rules.
+TEMPLATE = next(iter(TEMPLATES))
 GUESS = secrets.token_hex(6)
 
 
@@ -96,6 +97,7 @@ def _guessed(own: Side) -> dict[str, str]:
     bound = tenant_bound(TenantId(own.tenant), GUESS)
     guesses = dict.fromkeys(("event_id", "source", "service"), f"guess-{GUESS}")
     guesses |= dict.fromkeys(("rule_id", "key_id", "job_id", "alert_id", "silence_id"), bound)
+    guesses["template"] = f"guess-{GUESS}"
     return {**guesses, "event_type": f"custom.g{GUESS}.happened", "tenant": f"guess-{GUESS}"}
 
 
@@ -208,6 +210,21 @@ _RECIPES: dict[str, Callable[[Target], Request]] = {
         f"/alerts/rules/{t.id('rule_id', lambda: t.side.stolen['rule_id'])}/enabled",
         {"enabled": "true"},
     ),
+    "GET /alerts/rules/{rule_id}/explain": lambda t: Request(
+        "GET", f"/alerts/rules/{t.id('rule_id', lambda: t.side.stolen['rule_id'])}/explain"
+    ),
+    "POST /alerts/rules/backtest": lambda t: Request(
+        "POST", "/alerts/rules/backtest", body={"rule": t.side.rule()}
+    ),
+    "GET /alerts/templates": lambda t: Request("GET", "/alerts/templates"),
+    "GET /alerts/templates/{template_id}": lambda t: Request(
+        "GET", f"/alerts/templates/{t.ids.get('template', TEMPLATE)}"
+    ),
+    "POST /alerts/templates/{template_id}/materialize": lambda t: Request(
+        "POST",
+        f"/alerts/templates/{t.ids.get('template', TEMPLATE)}/materialize",
+        body={"overrides": {"enabled": False}},
+    ),
     "POST /alerts/evaluate": lambda t: Request("POST", "/alerts/evaluate"),
     "GET /alerts": lambda t: Request("GET", "/alerts"),
     "GET /alerts/{alert_id}": lambda t: Request("GET", f"/alerts/{_alert(t)}"),
@@ -308,7 +325,7 @@ def by_reach(row: Row, access: Row, own: Side, other: Side) -> Iterator[Attempt]
                     f"{row.name} as {role}, {way}",
                     made(),
                     frozenset(map(int, statuses.split("/"))),
-                    shows=row.cells["shows"] == "yes" and _is_own(row, way),
+                    has=own.marks(row.cells["shows"]) if _is_own(row, way) else (),
                     lacks=('"stored":true',) if statuses == "207" else (),
                 )
 
@@ -327,6 +344,10 @@ def _ways(
         made = plain()
         if row.name == "POST /events/batch":
             return made.having(events=[{**made.body["events"][0], "tenant_id": other.tenant}])
+        if row.name == "POST /alerts/rules/backtest":
+            return made.having(rule={**made.body["rule"], "tenant_id": other.tenant})
+        if row.name == "POST /alerts/templates/{template_id}/materialize":
+            return made.having(overrides={"tenant_id": other.tenant})
         if row.name == "POST /events/cloudevents":
             return made.having(tenantid=other.tenant)
         return made.having(tenant_id=other.tenant)
@@ -419,6 +440,18 @@ _THEFTS: dict[tuple[str, str], Callable[[Side, Side], Request]] = {
     ("POST /alerts/evaluate", "a rule of the platform, which counts the other's too"): (
         lambda own, other: Request("POST", "/alerts/evaluate")
     ),
+    ("GET /alerts/rules/{rule_id}/explain", "a rule of the platform, which counts the other's too"): (
+        lambda own, other: Request("GET", f"/alerts/rules/{own.platform['rule_id']}/explain")
+    ),
+    ("DELETE /alerts/rules/{rule_id}", "a rule of the platform"): lambda own, other: Request(
+        "DELETE", f"/alerts/rules/{own.platform['rule_id']}"
+    ),
+    ("PATCH /alerts/rules/{rule_id}/enabled", "a rule of the platform"): lambda own, other: Request(
+        "PATCH", f"/alerts/rules/{own.platform['rule_id']}/enabled", {"enabled": "false"}
+    ),
+    ("DELETE /alerts/silences/{silence_id}", "a silence of the platform"): lambda own, other: (
+        Request("DELETE", f"/alerts/silences/{own.platform['silence_id']}")
+    ),
     ("GET /events/recent", "the other's source as a filter"): lambda own, other: Request(
         "GET", "/events/recent", {"source": other.stolen["source"]}
     ),
@@ -482,7 +515,8 @@ _THEFTS: dict[tuple[str, str], Callable[[Side, Side], Request]] = {
     ),
     ("POST /alerts/rules", "the other's source: a rule that counts nothing of it"): (
         lambda own, other: Request(
-            "POST", "/alerts/rules", body=own.rule(source=other.stolen["source"], event_type=None)
+            "POST", "/alerts/rules",
+            body=own.rule(source=other.stolen["source"], event_type=None, enabled=True),
         )
     ),
     ("POST /ops/register", "the name of the other's service: one of one's own"): (

@@ -65,10 +65,7 @@ class World:
     globex: Side
     everybody: str
     stray: str
-
-    @property
-    def thief(self) -> Thief:
-        return Thief(self.acme, self.globex)
+    thief: Thief
 
     def settle(self) -> None:
         """Let the relay, the jobs and the sealer come to an end."""
@@ -90,7 +87,7 @@ def world() -> Iterator[World]:
         everybody = bootstrap({"name": "everybody"}, Context())["secret"]
         acme, globex = (plant(door, name, everybody, stack.relay) for name in ("acme", "globex"))
         plant_platform((acme, globex), everybody)
-        made = World(stack, acme, globex, everybody, _stray())
+        made = World(stack, acme, globex, everybody, _stray(), Thief(acme, globex))
         made.settle()
         yield made
     patch.undo()

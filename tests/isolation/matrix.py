@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# What a route answers to whom. `yes`: the request is carried out. 401, 403: so much and no more.
+# What a route answers to whom. `yes`: the request is carried out. 401, 403: so much and no more. 404: it
+# may ask, and has nothing there: only who may do long work has jobs.
 # - nobody: without a credential; viewer to admin: a key of one tenant with that role
 # - service: the registration token of a service, for that service itself
 # - stray: a credential that names no tenant at all, with the role of an admin
@@ -43,12 +44,17 @@ POST   /events/prune                           401    403    403   yes      yes 
 GET    /events/archive                         401    403    403   yes      yes   403     403
 POST   /events/archive/verify                  401    403    403   yes      yes   403     403
 POST   /events/archive/restore                 401    403    403   yes      yes   403     403
-GET    /jobs/{job_id}                          401    yes    yes   yes      yes   403     403
+GET    /jobs/{job_id}                          401    404    404   yes      yes   403     403
 POST   /alerts/rules                           401    403    403   yes      yes   403     403
 GET    /alerts/rules                           401    403    403   yes      yes   403     403
 GET    /alerts/rules/{rule_id}                 401    403    403   yes      yes   403     403
 DELETE /alerts/rules/{rule_id}                 401    403    403   yes      yes   403     403
 PATCH  /alerts/rules/{rule_id}/enabled         401    403    403   yes      yes   403     403
+GET    /alerts/rules/{rule_id}/explain         401    403    403   yes      yes   403     403
+POST   /alerts/rules/backtest                  401    403    403   yes      yes   403     403
+GET    /alerts/templates                       401    403    403   yes      yes   403     403
+GET    /alerts/templates/{template_id}         401    403    403   yes      yes   403     403
+POST   /alerts/templates/{template_id}/materialize 401 403   403   yes      yes   403     403
 POST   /alerts/evaluate                        401    403    403   yes      yes   403     403
 GET    /alerts                                 401    403    403   yes      yes   403     403
 GET    /alerts/{alert_id}                      401    403    403   yes      yes   403     403
@@ -83,70 +89,75 @@ GET    /audit/verify                           401    403    403   403      yes 
 # - query: ?tenant_id=<other>; body: the body's tenant_id (CloudEvents: tenantid) is the other's
 # - header: X-Tenant-ID: <other>
 # - stolen: an id of the other's in the path; guessed: one that nobody has
-# - shows: whether the answer shows what the tenant has stored (it must then show its own)
+# - shows: a mark of the tenant's own that the answer must hold: its canary (a text that stands in whatever
+#   it has stored), its name, the name of its event type; -, the answer shows nothing stored
 REACH = """
                                               own  query body header stolen guessed shows
-GET    /                                      200  own   -    own    -      -       no
-GET    /ping                                  200  own   -    own    -      -       no
-GET    /ops/ping                              200  own   -    own    -      -       no
-GET    /health.json                           200  own   -    own    -      -       no
-GET    /openapi.json                          200  own   -    own    -      -       no
-GET    /console/config.json                   200  own   -    own    -      -       no
-POST   /ops/register                          200  own   403  own    -      -       no
-POST   /ops/services/{name}/heartbeat         200  403   -    own    404    404     no
-GET    /ops/services                          200  403   -    own    -      -       yes
-DELETE /ops/services/{name}                   200  403   -    own    404    404     no
-POST   /events/publish                        200  own   403  own    -      -       no
-POST   /events/batch                          200  own   207  own    -      -       no
-POST   /events/cloudevents                    202  own   403  own    -      -       no
-GET    /events/recent                         200  403   -    own    -      -       yes
-GET    /events/stats                          200  403   -    own    -      -       yes
-GET    /events/schema                         200  403   -    own    -      -       yes
-GET    /events/schema/{event_type}            200  403   -    own    404    404     yes
-PUT    /events/schema/{event_type}            200  403   -    own    -      -       yes
-GET    /events/{event_id}                     200  403   -    own    404    404     yes
-GET    /events/stream                         200  403   -    own    -      -       yes
-POST   /events/stream/ticket                  200  own   own  own    -      -       no
-GET    /events/retention                      200  own   -    own    -      -       no
-GET    /events/retention/tenants              200  own   -    own    -      -       yes
-PUT    /events/retention/tenants/{tenant}     200  own   -    own    403    403     no
-DELETE /events/retention/tenants/{tenant}     200  own   -    own    403    403     no
-POST   /events/prune                          200  403   own  own    -      -       no
-GET    /events/archive                        200  403   -    own    -      -       no
-POST   /events/archive/verify                 202  own   403  own    -      -       no
-POST   /events/archive/restore                202  own   403  own    -      -       no
-GET    /jobs/{job_id}                         200  own   -    own    404    404     no
-POST   /alerts/rules                          200  own   403  own    -      -       no
-GET    /alerts/rules                          200  403   -    own    -      -       yes
-GET    /alerts/rules/{rule_id}                200  own   -    own    404    404     yes
-DELETE /alerts/rules/{rule_id}                200  own   -    own    404    404     no
-PATCH  /alerts/rules/{rule_id}/enabled        200  own   -    own    404    404     no
-POST   /alerts/evaluate                       200  own   own  own    -      -       no
-GET    /alerts                                200  403   -    own    -      -       yes
-GET    /alerts/{alert_id}                     200  own   -    own    404    404     yes
-POST   /alerts/{alert_id}/ack                 200  own   -    own    404    404     yes
-DELETE /alerts/{alert_id}/ack                 200  own   -    own    404    404     yes
-POST   /alerts/silences                       200  own   403  own    -      -       yes
-POST   /alerts/silences/preview               200  own   403  own    -      -       yes
-GET    /alerts/silences                       200  403   -    own    -      -       yes
-GET    /alerts/silences/{silence_id}          200  own   -    own    404    404     yes
-PUT    /alerts/silences/{silence_id}          200  own   -    own    404    404     yes
-DELETE /alerts/silences/{silence_id}          200  own   -    own    404    404     no
-GET    /identity/me                           200  own   -    own    -      -       yes
-POST   /identity/keys                         200  own   403  own    -      -       yes
-GET    /identity/keys                         200  403   -    own    -      -       yes
-GET    /identity/keys/{key_id}                200  own   -    own    404    404     yes
-DELETE /identity/keys/{key_id}                200  own   -    own    404    404     no
-POST   /identity/keys/{key_id}/rotate         200  own   -    own    404    404     no
-GET    /tenants                               200  own   -    own    -      -       yes
-GET    /tenants/{tenant_id}                   200  own   -    own    404    404     yes
-PUT    /tenants/{tenant_id}                   200  own   -    own    403    403     yes
-DELETE /tenants/{tenant_id}                   202  own   -    own    403    403     no
-GET    /audit/stats                           200  403   -    own    -      -       no
-GET    /audit/stats?service=ai-orchestrator   200  403   -    own    -      -       no
-GET    /audit/events                          200  403   -    own    -      -       yes
-GET    /audit/verify                          200  403   -    own    -      -       no
-"""
+GET    /                                      200  own   -    own    -      -       -
+GET    /ping                                  200  own   -    own    -      -       -
+GET    /ops/ping                              200  own   -    own    -      -       -
+GET    /health.json                           200  own   -    own    -      -       -
+GET    /openapi.json                          200  own   -    own    -      -       -
+GET    /console/config.json                   200  own   -    own    -      -       -
+POST   /ops/register                          200  own   403  own    -      -       -
+POST   /ops/services/{name}/heartbeat         200  403   -    own    404    404     -
+GET    /ops/services                          200  403   -    own    -      -       canary
+DELETE /ops/services/{name}                   200  403   -    own    404    404     -
+POST   /events/publish                        200  own   403  own    -      -       -
+POST   /events/batch                          200  own   207  own    -      -       -
+POST   /events/cloudevents                    202  own   403  own    -      -       -
+GET    /events/recent                         200  403   -    own    -      -       canary
+GET    /events/stats                          200  403   -    own    -      -       event_type
+GET    /events/schema                         200  403   -    own    -      -       canary
+GET    /events/schema/{event_type}            200  403   -    own    404    404     canary
+PUT    /events/schema/{event_type}            200  403   -    own    -      -       canary
+GET    /events/{event_id}                     200  403   -    own    404    404     canary
+GET    /events/stream                         200  403   -    own    -      -       canary
+POST   /events/stream/ticket                  200  own   own  own    -      -       -
+GET    /events/retention                      200  own   -    own    -      -       -
+GET    /events/retention/tenants              200  own   -    own    -      -       tenant
+PUT    /events/retention/tenants/{tenant}     200  own   -    own    403    403     -
+DELETE /events/retention/tenants/{tenant}     200  own   -    own    403    403     -
+POST   /events/prune                          200  403   own  own    -      -       -
+GET    /events/archive                        200  403   -    own    -      -       -
+POST   /events/archive/verify                 202  own   403  own    -      -       -
+POST   /events/archive/restore                202  own   403  own    -      -       -
+GET    /jobs/{job_id}                         200  own   -    own    404    404     -
+POST   /alerts/rules                          200  own   403  own    -      -       -
+GET    /alerts/rules                          200  403   -    own    -      -       canary
+GET    /alerts/rules/{rule_id}                200  own   -    own    404    404     canary
+DELETE /alerts/rules/{rule_id}                200  own   -    own    404    404     -
+PATCH  /alerts/rules/{rule_id}/enabled        200  own   -    own    404    404     -
+GET    /alerts/rules/{rule_id}/explain        200  own   -    own    404    404     canary
+POST   /alerts/rules/backtest                 200  own   403  own    -      -       -
+GET    /alerts/templates                      200  own   -    own    -      -       -
+GET    /alerts/templates/{template_id}        200  own   -    own    -      404     -
+POST   /alerts/templates/{template_id}/materialize 200 own 403 own   -      404     -
+POST   /alerts/evaluate                       200  own   own  own    -      -       -
+GET    /alerts                                200  403   -    own    -      -       canary
+GET    /alerts/{alert_id}                     200  own   -    own    404    404     canary
+POST   /alerts/{alert_id}/ack                 200  own   -    own    404    404     canary
+DELETE /alerts/{alert_id}/ack                 200  own   -    own    404    404     canary
+POST   /alerts/silences                       200  own   403  own    -      -       canary
+POST   /alerts/silences/preview               200  own   403  own    -      -       -
+GET    /alerts/silences                       200  403   -    own    -      -       canary
+GET    /alerts/silences/{silence_id}          200  own   -    own    404    404     canary
+PUT    /alerts/silences/{silence_id}          200  own   -    own    404    404     canary
+DELETE /alerts/silences/{silence_id}          200  own   -    own    404    404     -
+GET    /identity/me                           200  own   -    own    -      -       tenant
+POST   /identity/keys                         200  own   403  own    -      -       canary
+GET    /identity/keys                         200  403   -    own    -      -       canary
+GET    /identity/keys/{key_id}                200  own   -    own    404    404     canary
+DELETE /identity/keys/{key_id}                200  own   -    own    404    404     -
+POST   /identity/keys/{key_id}/rotate         200  own   -    own    404    404     -
+GET    /tenants                               200  own   -    own    -      -       canary
+GET    /tenants/{tenant_id}                   200  own   -    own    404    404     canary
+PUT    /tenants/{tenant_id}                   200  own   -    own    403    403     canary
+DELETE /tenants/{tenant_id}                   202  own   -    own    403    403     -
+GET    /audit/stats                           200  403   -    own    -      -       -
+GET    /audit/stats?service=ai-orchestrator   200  403   -    own    -      -       -
+GET    /audit/events                          200  403   -    own    -      -       canary
+GET    /audit/verify                          200  403   -    own    -      -       -"""
 
 # What is not in a path: cursors, positions, ids in bodies, names in filters. Each is tried by a tenant with
 # what it has got hold of from another one, or has made up: a cursor's seal is no signature.
@@ -172,6 +183,10 @@ GET    /alerts                   a cursor made up for the other's open alerts   
 GET    /events/stream            a position made up for everybody's arrivals               200/400
 GET    /alerts/silences/{silence_id}  a silence of the platform, which mutes the other's too  200
 POST   /alerts/evaluate          a rule of the platform, which counts the other's too      200
+GET    /alerts/rules/{rule_id}/explain  a rule of the platform, which counts the other's too  403
+DELETE /alerts/rules/{rule_id}   a rule of the platform                                    403
+PATCH  /alerts/rules/{rule_id}/enabled  a rule of the platform                             403
+DELETE /alerts/silences/{silence_id}  a silence of the platform                            403/404
 GET    /audit/events             the other's subject as a filter                           200
 POST   /events/publish           the other's event id and source: an event of one's own    200
 POST   /events/batch             the other's event id and source: an event of one's own    200
@@ -189,10 +204,6 @@ PENDING = frozenset(
     {
         ("GET", "/ops/health"),
         ("GET", "/ops/reconciliation"),
-        ("POST", "/alerts/rules/backtest"),
-        ("GET", "/alerts/rules/{id}/explain"),
-        ("GET", "/alerts/templates"),
-        ("POST", "/alerts/templates/{id}/materialize"),
         ("POST", "/notifications/endpoints"),
         ("GET", "/notifications/endpoints"),
         ("POST", "/notifications/endpoints/{id}/test"),

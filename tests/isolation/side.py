@@ -47,6 +47,12 @@ class Side:
         marks = [self.canary, self.tenant, *self.hidden, *self.stolen.values()]
         return [mark for mark in dict.fromkeys(marks) if mark not in sent]
 
+    def marks(self, kind: str) -> tuple[str, ...]:
+        """What an answer that shows something of the tenant must hold."""
+        kinds = {"-": "", "canary": self.canary, "tenant": self.tenant}
+        mark = kinds[kind] if kind in kinds else self.stolen[kind]
+        return (mark,) if mark else ()
+
     def event(self, **fields: Any) -> dict[str, Any]:
         name = f"source-{self.canary}"
         return {
@@ -65,6 +71,8 @@ class Side:
             "window_seconds": 600,
             "threshold": 1,
             "labels": {"note": self.canary},
+            # Only what is planted counts: hundreds that do would slow everything down.
+            "enabled": False,
             **fields,
         }
 
@@ -167,7 +175,9 @@ def _plant(side: Side, word: str) -> None:
         event_id=keep("lure", f"lure-{token}"), source=keep("lure_source", f"l{token}")
     )
     side.send(Request("POST", "/events/publish", body=lure).saying(Idempotency_Key=f"once-{token}"))
-    rule = Request("POST", "/alerts/rules", body=side.rule(name=f"{word} {side.canary}"))
+    rule = Request(
+        "POST", "/alerts/rules", body=side.rule(name=f"{word} {side.canary}", enabled=True)
+    )
     made = side.send(rule.saying(Idempotency_Key=f"once-{token}")).body
     keep("rule_id", made["rule_id"])
     name = keep("service", f"service-{token}")

@@ -68,7 +68,7 @@ def _table(table: str) -> Iterator[str]:
     yield f"| route | {' | '.join(columns)} |"
     yield f"|---|{'---|' * len(columns)}"
     for row in found:
-        cells = (cell.replace("-", "").replace("/", " or ") for cell in row.cells.values())
+        cells = ("" if cell == "-" else cell.replace("/", " or ") for cell in row.cells.values())
         yield f"| `{row.name}` | {' | '.join(cells)} |"
 
 
@@ -78,10 +78,10 @@ def _prose(text: str) -> str:
 
 _ACCESS = """`yes`: it is carried out. `nobody` shows no credential, `viewer` to `admin` are keys of one
 tenant, `service` is a registration token for its own service, `stray` an admin's credential that names no
-tenant."""
-_REACH = """By a caller of one tenant, in each role that may use the route. `own`: exactly what it gets
-of its own tenant; the foreign name is ignored. `query`, `body` and `header` name the other tenant, `stolen` uses
-the other's ids in the path, `guessed` ids that nobody has; the last column says whether the answer shows
-stored data. No answer holds a word of the other's, and nothing of the other's changes."""
+tenant. 404: it may ask, and has nothing there."""
+_REACH = """By a caller of one tenant, in each role that may use the route. `own`: exactly what it gets of
+its own tenant, the foreign name being ignored. `query`, `body` and `header` name the other tenant, `stolen`
+uses the other's ids in the path, `guessed` ids that nobody has; the last column is the mark of its own that
+an answer must hold. No answer holds a word of the other's, and nothing of the other's changes."""
 _THEFTS = """Each by an admin of one tenant, with what belongs to another, or with a cursor whose seal it
 has worked out itself."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aetherlink.events.keeping import Keeping, PolicyStore
 from aetherlink.events.store import EventStore, OverviewStore
+from aetherlink.kernel.tenancy import SYSTEM, TenantId
 from aetherlink.kernel.time import utc_now
 from aetherlink.platform.config import config
 from aetherlink.platform.dynamo import Table
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from aetherlink.retention.keeper import Keeper as RetentionKeeper
     from aetherlink.retention.pruning import Pruning
     from aetherlink.retention.service import Retention
+    from aetherlink.tenants.offboarding import Offboarding
+    from aetherlink.tenants.service import Tenancy
 
 
 @cache
@@ -257,12 +260,14 @@ def job_kinds() -> dict[str, Step]:
     from aetherlink.retention.applying import Applying  # noqa: PLC0415
     from aetherlink.retention.pruning import Rest  # noqa: PLC0415
     from aetherlink.retention.service import APPLY, PRUNE  # noqa: PLC0415
+    from aetherlink.tenants.service import KIND as OFFBOARD  # noqa: PLC0415
 
     manifests, bucket = ManifestStore(control_table()), _archive_bucket()
     return {
         APPLY: Applying(upkeep_store(), count_store(), keeping(), utc_now).step,
         PRUNE: Rest(pruning()).step,
         BACKTEST: Playing(stored_events(), _bucket(), utc_now).step,
+        OFFBOARD: _offboarding().step,
         VERIFY: Verification(manifests, bucket),
         RESTORE: Restoration(
             manifests,
@@ -273,6 +278,35 @@ def job_kinds() -> dict[str, Step]:
             now=utc_now,
         ),
     }
+
+
+def tenancy() -> Tenancy:
+    from aetherlink.tenants.service import Tenancy  # noqa: PLC0415
+    from aetherlink.tenants.store import TenantStore  # noqa: PLC0415
+
+    return Tenancy(TenantStore(control_table(), projections_table()), jobs(), utc_now)
+
+
+def _offboarding() -> Offboarding:
+    from aetherlink.platform.auditing import append_own  # noqa: PLC0415
+    from aetherlink.tenants.offboarding import Offboarding  # noqa: PLC0415
+    from aetherlink.tenants.store import TenantStore  # noqa: PLC0415
+
+    def record(tenant: TenantId, result: Mapping[str, object]) -> None:
+        append_own("platform", "tenant.removed", f"tenant/{tenant}", SYSTEM, result)
+
+    # What is read to find the others goes last.
+    names = (config().events_table, config().projections_table, config().audit_table)
+    return Offboarding(
+        {
+            **dict(zip(("events", "projections", "audit"), map(Table, names), strict=True)),
+            "control": control_table(),
+        },
+        _bucket(),
+        TenantStore(control_table(), projections_table()),
+        record=record,
+        now=utc_now,
+    )
 
 
 @cache

@@ -148,6 +148,11 @@ class Alerting:
         """Why a rule fires, or does not: what it counts of the newest events, and where each of its
         groups stands."""
         rule, now = self.get(caller, rule_id), self._now()
+        if not caller.cross_tenant and rule.owner != caller.tenant_id:
+            raise ForbiddenError(
+                "A global rule counts every tenant's events; it takes the cross-tenant grant to have "
+                "it explained"
+            )
         newest = self._window.within(rule.tenant_id, EVERYTHING, limit=_LOOKED_AT)
         reasons = Counter(why_not(rule, event) for event in newest)
         counted = reasons.pop("", 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
-from typing import Any
+from typing import Any, Protocol
 
 from aetherlink import __version__
 
@@ -31,6 +31,36 @@ def ping_with_providers() -> dict[str, Any]:
 
 def ui_health() -> dict[str, str]:
     return {"status": "ok", "service": "aetherlink-ui", "version": __version__}
+
+
+class SignIn(Protocol):
+    """What of the configuration the console may know: nothing in it is secret."""
+
+    @property
+    def auth_mode(self) -> str: ...
+    @property
+    def oidc_issuer(self) -> str: ...
+    @property
+    def oidc_client_id(self) -> str: ...
+    @property
+    def oidc_audience(self) -> str: ...
+    @property
+    def stage(self) -> str: ...
+
+
+def console_config(settings: SignIn) -> dict[str, Any]:
+    """How to sign in. `issuer` and `client_id` null: with an API key. `api` is relative to this page,
+    since the console may stand under any base path."""
+    is_oidc = bool(settings.oidc_issuer and settings.oidc_client_id)
+    return {
+        "auth_mode": settings.auth_mode,
+        "issuer": settings.oidc_issuer if is_oidc else None,
+        "client_id": settings.oidc_client_id if is_oidc else None,
+        "audience": settings.oidc_audience or None if is_oidc else None,
+        "api": "..",
+        "stage": settings.stage,
+        "version": __version__,
+    }
 
 
 def openapi() -> dict[str, Any]:

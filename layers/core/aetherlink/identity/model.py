@@ -71,7 +71,7 @@ class KeyDraft(Given):
         default=[], max_length=32, description="If it is for several; X-Tenant-ID then says which"
     )
     cross_tenant: bool = False
-    scopes: ScopesDraft = ScopesDraft()
+    scopes: ScopesDraft = Field(default_factory=ScopesDraft)
     expires_at: str | None = Field(default=None, description="RFC 3339; absent, it does not expire")
     expires_in_days: int | None = Field(default=None, ge=1, le=MAX_DAYS)
     requests_per_minute: int | None = Field(default=None, ge=1, le=10_000_000)

@@ -43,9 +43,7 @@ def append(
     since what was changed is changed.
     """
     _store(
-        lambda now: _of_request(
-            event, caller, now, service=service, status=status, reason=reason
-        )
+        lambda now: _of_request(event, caller, now, service=service, status=status, reason=reason)
     )
 
 

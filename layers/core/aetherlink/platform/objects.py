@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -94,6 +94,24 @@ class Bucket:
 
         found: Stored | None = self._call(read)
         return found
+
+    def erase(self, prefix: str) -> int:
+        """Remove every version of every object whose key begins so; how many versions there were."""
+        erased = 0
+        while found := self._versions(prefix):
+            for key, version in found:
+                remove = partial(_s3().delete_object, Bucket=self.name, Key=key, VersionId=version)
+                self._call(remove)
+            erased += len(found)
+        return erased
+
+    def _versions(self, prefix: str) -> list[tuple[str, str]]:
+        """Some of the versions and delete markers below a prefix; none if there are none left."""
+        answer = self._call(
+            partial(_s3().list_object_versions, Bucket=self.name, Prefix=prefix, MaxKeys=500)
+        )
+        every = [*answer.get("Versions", ()), *answer.get("DeleteMarkers", ())]
+        return [(str(each["Key"]), str(each["VersionId"])) for each in every]
 
     def _call(self, request: Callable[[], Any]) -> Any:
         try:
