@@ -275,7 +275,7 @@ class TestTickets:
         again = listen.by_ticket(given["ticket"])
         assert (again.status, again.headers["WWW-Authenticate"]) == (
             401,
-            'Bearer realm="aetherlink"',
+            'Bearer realm="aetherlink", ApiKey realm="aetherlink"',
         )
 
     @pytest.mark.parametrize(

@@ -57,8 +57,6 @@ class Thief:
         for needle in self.other.needles(self.said):
             if needle in text:
                 yield f"{name}: the answer holds {needle} of {self.other.tenant}: {answer.text[:300]}"
-        if attempt.shows and answer.status < 300 and self.own.canary not in text:
-            yield f"{name}: the answer does not show what the tenant itself has"
         if answer.status < HTTP_BAD_REQUEST:
             absent = (word for word in attempt.has if word not in text)
             yield from (f"{name}: the answer lacks {word}: {answer.text[:300]}" for word in absent)
@@ -270,7 +268,9 @@ _RECIPES: dict[str, Callable[[Target], Request]] = {
         body={"name": f"tenant {t.side.canary}"},
     ),
     "DELETE /tenants/{tenant_id}": lambda t: Request(
-        "DELETE", f"/tenants/{t.id('tenant', lambda: t.side.tenant)}"
+        "DELETE",
+        f"/tenants/{t.id('tenant', lambda: t.side.tenant)}",
+        {"confirm": t.id("tenant", lambda: t.side.tenant)},
     ),
     "GET /audit/stats": lambda t: Request("GET", "/audit/stats"),
     "GET /audit/stats?service=ai-orchestrator": lambda t: Request(

@@ -118,14 +118,12 @@ def test_an_operation_that_nobody_thought_about_is_stopped(operation: str) -> No
         # Keys of every tenant, the platform's watches, jobs and audit.
         ("control-test", "system#keys"),
         ("control-test", "system#watches"),
-        ("control-test", "system#jobs"),
         ("control-test", "system#audit"),
         ("control-test", "system#tickets"),
         ("audit-test", "system#2026-11-23"),
         ("control-test", "*#requests"),
         ("control-test", "*#archive-since"),
         ("projections-test", "*#timeline#0"),
-        ("projections-test", "*#tenants"),
         ("projections-test", "*#counts#30"),
         ("projections-test", "*#arrivals"),
         ("projections-test", "system#hits#1"),
@@ -210,6 +208,24 @@ def test_a_credential_of_another_tenant_does_not_come_back() -> None:
     context = send("BatchGetItem", RequestItems={"control-test": {"Keys": [wanted["Key"]]}})
     with pytest.raises(TenantBreachError):
         answer("BatchGetItem", context, Responses={"control-test": [credential("globex")]})
+
+
+def test_of_those_who_have_data_it_sees_whether_it_is_one_of_them() -> None:
+    send("GetItem", TableName="projections-test", Key=key("*#tenants", "acme"))
+    with pytest.raises(TenantBreachError):
+        send("GetItem", TableName="projections-test", Key=key("*#tenants", "globex"))
+    with pytest.raises(TenantBreachError):
+        send("Query", **query("pk", "*#tenants", "projections-test"))
+
+
+def test_a_job_of_the_platform_can_be_started_in_its_own_name_alone() -> None:
+    def job(tenant: str) -> dict[str, Any]:
+        return {**key("system#jobs"), "acting_for": {"S": tenant}}
+
+    send("PutItem", TableName="control-test", Item=job("acme"))
+    for item in (job("globex"), key("system#jobs")):
+        with pytest.raises(TenantBreachError):
+            send("PutItem", TableName="control-test", Item=item)
 
 
 def test_what_an_index_over_all_tenants_finds_is_looked_at_item_by_item() -> None:

@@ -208,12 +208,18 @@ class Judge:
             rule, fingerprint(group), since=first - rule.window, until=until + step
         )
         since = first
-        is_on = rule.no_data == "keep_last" and bool(self._watches.get(rule, group).episode_id)
+        is_on = rule.no_data == "keep_last" and self._held_at(rule, group, first)
         spans = spans_of(points, rule.window, rule.holds, since=since, before=is_on)
         if rule.confirm_window:
             short = spans_of(points, rule.confirm_window, rule.holds, since=since, before=is_on)
             spans = both(spans, short)
         return Known(spans, points, since)
+
+    def _held_at(self, rule: Rule, group: Group, at: datetime) -> bool:
+        """Whether the condition held until then. (An open episode does not say so: it may be kept
+        firing.)"""
+        span = self._watches.get(rule, group).span
+        return span is not None and span.start <= at < span.end
 
     def move(
         self, rule: Rule, group: Group, known: Known, *, first: datetime

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from aetherlink.jobs.model import OPEN, Job, State, failed, moved
 from aetherlink.kernel.errors import NotFoundError, UnavailableError
 from aetherlink.kernel.ids import new_tenant_bound, tenant_of
+from aetherlink.kernel.tenancy import SYSTEM
 from aetherlink.platform.telemetry import logger
 
 if TYPE_CHECKING:
@@ -41,8 +42,10 @@ class Starter(Protocol):
 def find(jobs: Kept, caller: Caller, job_id: str) -> Job:
     """The job, for who started it; to anybody else there is none."""
     tenant = tenant_of(job_id)
-    # Whose it is stands in the id: a stranger's is not even looked up.
-    job = jobs.get(job_id) if tenant and caller.may_act_for(tenant) else None
+    # Whose it is stands in the id: a stranger's is not even looked up. What is the platform's may have
+    # been started by anybody.
+    may_be_its = tenant == SYSTEM or (tenant is not None and caller.may_act_for(tenant))
+    job = jobs.get(job_id) if may_be_its else None
     if job is None or not job.is_of(caller):
         raise NotFoundError(f"Job {job_id} not found")
     return job

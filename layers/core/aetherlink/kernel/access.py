@@ -118,6 +118,9 @@ CREATES: Final[frozenset[tuple[str, str]]] = frozenset(
         ("POST", "/ops/register"),
         ("POST", "/alerts/rules"),
         ("POST", "/alerts/silences"),
+        ("POST", "/alerts/templates/{template_id}/materialize"),
+        # It may start a job.
+        ("POST", "/alerts/rules/backtest"),
         # Another prune finds nothing more, but it may start a job and would report less.
         ("POST", "/events/prune"),
         ("POST", "/events/archive/verify"),

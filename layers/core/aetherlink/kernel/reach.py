@@ -36,6 +36,10 @@ def _owners_of_credential(item: Wire) -> frozenset[str] | None:
     return frozenset(entry["S"] for entry in item.get("tenants", {}).get("L", ()))
 
 
+def _whoever_started_it(item: Wire) -> frozenset[str] | None:
+    return frozenset({item.get("acting_for", {}).get("S", "")})
+
+
 @dataclass(frozen=True)
 class Shared:
     """What a request of some tenants may do in a partition that is not theirs.
@@ -57,10 +61,11 @@ class Shared:
         return found is None or (bool(found) and found <= tenants)
 
     def may_read(self, item: Wire, tenants: frozenset[str]) -> bool:
+        """`item` is what was asked for, a key, or what was found."""
         if not self.hides_others or self.owners is None:
             return True
         found = self.owners(item)
-        return found is not None and not found.isdisjoint(tenants)
+        return found is None or not found.isdisjoint(tenants)
 
 
 # By table and the key's first two segments; an empty second one stands for any.
@@ -71,6 +76,8 @@ SHARED: Final[Mapping[tuple[str, str], Shared]] = {
     (PROJECTIONS, "system#arrivals"): Shared(),
     # Of all tenants' arrivals, how old the newest are: the lag that statistics show.
     (PROJECTIONS, "*#arrivals"): Shared(attributes=frozenset({"written_at", "received_at"})),
+    # Whether a tenant has data; who else has is not to be seen.
+    (PROJECTIONS, "*#tenants"): Shared(owners=_owner_in_sort_key, hides_others=True),
     (CONTROL, "system#types"): Shared(),
     (CONTROL, "system#rules"): Shared(),
     (CONTROL, "system#silences"): Shared(),
@@ -82,6 +89,8 @@ SHARED: Final[Mapping[tuple[str, str], Shared]] = {
     (CONTROL, "*#archive-due"): Shared(),
     # Requests by nobody, which are no tenant's: numbers by route.
     (CONTROL, "system#requests"): Shared(),
+    # The job that erases a tenant is the platform's. Whose a job is, `jobs.find` says.
+    (CONTROL, "system#jobs"): Shared(writes=True, owners=_whoever_started_it),
     # Slots of the live stream: numbers and random tokens.
     (CONTROL, "system#streams"): Shared(writes=True),
     # Found by the hash of the secret, before anybody knows whose it is.

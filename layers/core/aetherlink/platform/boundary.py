@@ -147,7 +147,7 @@ def _check(
     rule = shared(_kind(table), partition)
     if rule is None or rule.attributes is not None:
         _stop(operation, table, partition, tenants)
-    if is_write and not rule.may_write(item, tenants):
+    if not (rule.may_write(item, tenants) if is_write else rule.may_read(item, tenants)):
         _stop(operation, table, partition, tenants)
 
 
