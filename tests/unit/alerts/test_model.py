@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -261,3 +262,10 @@ def test_a_span_already_settled_makes_no_second_episode() -> None:
 
 def test_severity_is_kept_in_lower_case() -> None:
     assert a_rule(severity="ERROR", alert_severity="Warning").severity is Severity.ERROR
+
+
+@pytest.mark.parametrize(("given_threshold", "shown"), [(3, "3"), (3.0, "3")])
+def test_a_whole_threshold_is_shown_as_it_was_written(given_threshold: float, shown: str) -> None:
+    text = json.dumps(a_rule(threshold=given_threshold).shown()["threshold"])
+
+    assert text == shown

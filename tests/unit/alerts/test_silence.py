@@ -31,7 +31,7 @@ HOUR = timedelta(hours=1)
 
 def an_episode(**given: Any) -> Episode:
     rule = a_rule(name="checkout is slow", source="checkout")
-    facts = {
+    facts: dict[str, Any] = {
         "id": "e1", "tenant_id": ACME, "rule_id": rule.id, "rule_name": rule.name,
         "state": State.FIRING, "severity": Severity.ERROR, "group": {}, "labels": {},
         "annotations": {}, "source": rule.source, "event_type": None, "matched": 3,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from aetherlink.alerts.episode import Episode, Mute, State
 from aetherlink.alerts.silence import Silence, first_cover
 from aetherlink.events.model import Event, Severity, announce, flat
-from aetherlink.kernel.ids import tenant_of
+from aetherlink.kernel.ids import tenant_of, token_of
 from aetherlink.kernel.tenancy import SYSTEM, TenantId
 from aetherlink.kernel.time import to_text
 from aetherlink.platform.telemetry import logger
@@ -115,14 +115,29 @@ class Announcer:
             return Mute(kind=SILENCE, by=silence.id, reason=silence.reason, since=now)
         return self._explained(episode, now)
 
-    def _raised(self, event: Event, episode: Episode) -> None:
-        mute = None if episode.notified_at else self.why_muted(episode)
-        if mute is None:
+    def _raised(self, event: Event, episode: Episode) -> bool:
+        """Whether people are told of it, now or before."""
+        if episode.notified_at is None:
+            if episode.muted and episode.state is State.RESOLVED:
+                # Nobody heard of it while it fired, and nobody is to hear of it now.
+                return False
+            mute = self.why_muted(episode)
+            if mute:
+                self._keep_quiet(episode, mute)
+                return False
             # First noted, then told: a crash in between tells it when the record comes again.
-            if episode.notified_at is None:
-                self._episodes.tell(episode, self._now())
-            self._publish(event)
-            return
+            self._episodes.tell(episode, self._now())
+            # From here on the record of its end finds that it was told; one before did not.
+            episode = self._episodes.get(episode.tenant_id, episode.id) or episode
+        self._publish(event)
+        if episode.state is State.RESOLVED:
+            # That record may have come first: shards of a stream keep no order between them.
+            end = self._events.find(episode.tenant_id, f"{episode.id}.resolved", SOURCE)
+            if end:
+                self._publish(end)
+        return True
+
+    def _keep_quiet(self, episode: Episode, mute: Mute) -> None:
         if episode.muted and (episode.muted.kind, episode.muted.by) == (mute.kind, mute.by):
             return
         self._episodes.mute(episode, mute)
@@ -136,14 +151,21 @@ class Announcer:
             self._episodes.forget_mute(episode_id)
             return
         event = self._events.find(episode.tenant_id, f"{episode.id}.raised", SOURCE)
-        if event:
-            self._raised(event, episode)
+        if event and self._raised(event, episode):
+            # Not before it is published: no record will come again that could tell it.
+            self._episodes.forget_mute(episode_id)
 
     def _explained(self, episode: Episode, now: datetime) -> Mute | None:
         """By an alert about something that its service depends on, of at least its severity."""
         if not episode.service:
             return None
-        upstream = beneath(self._dependencies(episode.tenant_id), episode.service)
+        depends_on = self._dependencies(episode.tenant_id)
+        # Services in a circle explain nothing to each other: else each would silence the next.
+        upstream = {
+            name
+            for name in beneath(depends_on, episode.service)
+            if episode.service not in beneath(depends_on, name)
+        }
         if not upstream:
             return None
         # Of a chain of causes the one that people heard of says most.
@@ -184,7 +206,8 @@ class Announcer:
                 "alerts_muted": len(muted),
             },
             now=now,
-            event_id=f"{silence.id}.ending",
+            # One that is prolonged ends anew.
+            event_id=f"{token_of(silence.id)}.{int(silence.ends_at.timestamp())}.ending",
             severity=Severity.WARNING,
         )
         self._silences.notice(silence.model_copy(update={"noticed_at": now}), event)

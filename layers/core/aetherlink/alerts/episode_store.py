@@ -11,6 +11,7 @@ say of it. They are different attributes, so neither overwrites the other.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aetherlink.alerts.silence import Silence
@@ -127,12 +128,7 @@ class EpisodeStore:
 
     def tell(self, episode: Episode, at: datetime) -> None:
         """Note that people are told of it."""
-        transact(
-            [
-                self._table.delete_request(*_marker(episode.id)),
-                self._table.set_request(*_key(episode), {"notified_at": to_text(at)}),
-            ]
-        )
+        self._table.set(*_key(episode), {"notified_at": to_text(at)})
 
     def forget_mute(self, episode_id: str) -> None:
         self._table.delete(*_marker(episode_id))
@@ -152,13 +148,14 @@ class SilenceStore:
         self._table.put(_silence_item(silence))
 
     def notice(self, silence: Silence, announcing: Event) -> None:
-        """Keep that its end was announced, with the event that did."""
-        transact(
-            [
-                self._table.put_request(_silence_item(silence)),
-                self._events.add_request(announcing),
-            ]
+        """Keep that its end was announced, with the event that did; nothing if it was lifted, changed
+        or announced since it was read (from an index)."""
+        earlier = silence.model_copy(update={"noticed_at": None}).model_dump_json()
+        put = self._table.put_request(
+            _silence_item(silence), only_if="silence = :earlier", earlier=earlier
         )
+        with suppress(ConditionFailedError):
+            transact([put, self._events.add_request(announcing)])
 
     def get(self, tenant_id: TenantId, silence_id: str) -> Silence | None:
         item = self._table.get(f"{tenant_id}#silences", token_of(silence_id))

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NewType
 from pydantic import (
     AfterValidator,
     Field,
+    PlainSerializer,
     StrictBool,
     StrictFloat,
     StrictInt,
@@ -44,7 +45,9 @@ Name = Annotated[str, Field(min_length=1, max_length=64)]
 Scalar = StrictBool | StrictInt | StrictFloat | Annotated[str, Field(max_length=256)]
 # As it came: 3 stays 3, since people read it back.
 Threshold = Annotated[
-    float, AfterValidator(lambda given: int(given) if given.is_integer() else given)
+    float,
+    AfterValidator(lambda given: int(given) if given == int(given) else given),
+    PlainSerializer(lambda given: given),
 ]
 Where = Annotated[dict[Annotated[str, Field(max_length=128)], Scalar], Field(max_length=8)]
 
