@@ -174,10 +174,21 @@ def update(item: Item, expression: str, scope: Scope) -> Item:
         if value is None:
             raise UnsupportedError(f"{expression}: {name} is set to what the item does not have")
         if verb == "ADD":
-            earlier = item.get(attribute, {"N": "0"})
-            value = {"N": _number(Decimal(earlier["N"]) + Decimal(value["N"]))}
+            value = _added(item.get(attribute), value)
         changed[attribute] = value
     return changed
+
+
+def _added(earlier: Mapping[str, Any] | None, value: Mapping[str, Any]) -> Item:
+    """A number and another one, or two sets of texts."""
+    ((kind, content),) = value.items()
+    if earlier is not None and kind not in earlier:
+        raise UnsupportedError(f"ADD of {kind} to {next(iter(earlier))}")
+    if kind == "N":
+        return {"N": _number(Decimal((earlier or {"N": "0"})["N"]) + Decimal(content))}
+    if kind == "SS":
+        return {"SS": sorted({*(earlier or {"SS": ()})["SS"], *content})}
+    raise UnsupportedError(f"ADD of {kind}")
 
 
 def _number(value: Decimal) -> str:

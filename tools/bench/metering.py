@@ -32,6 +32,8 @@ def _value_size(value: Mapping[str, Any]) -> int:
         return len(content)
     if kind in {"BOOL", "NULL"}:
         return 1
+    if kind == "SS":
+        return 3 + sum(len(text.encode()) for text in content)
     if kind == "L":
         return 3 + sum(1 + _value_size(inner) for inner in content)
     if kind == "M":

@@ -14,7 +14,8 @@ from moto import mock_aws
 from moto.core.models import botocore_stubber
 
 from tools.bench.dynamodb import Double
-from tools.bench.expressions import UnsupportedError, condition
+from tools.bench.expressions import Scope, UnsupportedError, condition, update
+from tools.bench.metering import size_of
 
 EVENTS: dict[str, Any] = {
     "AttributeDefinitions": [
@@ -70,6 +71,10 @@ def _outcome(client: Any, operation: str, request: dict[str, Any]) -> Any:
     answer = {name: answer[name] for name in kept if name in answer}
     for items in answer.get("Responses", {}).values():
         items.sort(key=lambda item: item["sk"]["S"])
+    # A set has no order.
+    for value in answer.get("Item", {}).values():
+        if "SS" in value:
+            value["SS"].sort()
     return answer
 
 
@@ -163,6 +168,34 @@ def test_updates_add_set_and_fall_back(both: Pair) -> None:
              UpdateExpression="SET since = if_not_exists(since, :s) REMOVE expires_at",
              ExpressionAttributeValues={":s": {"S": "now"}})  # fmt: skip
         both("get_item", TableName="t", Key=KEY)
+
+
+def test_sets_of_texts_grow_alike(both: Pair) -> None:
+    for values in (["b", "a"], ["b", "c"], ["c"]):
+        both("update_item", TableName="t", Key=KEY, UpdateExpression="ADD #n0 :n0, #n1 :n1",
+             ExpressionAttributeNames={"#n0": "distinct", "#n1": "n"},
+             ExpressionAttributeValues={":n0": {"SS": values}, ":n1": {"N": "1.5"}})  # fmt: skip
+        both("get_item", TableName="t", Key=KEY)
+    write = {"Update": {
+        "TableName": "t", "Key": KEY, "UpdateExpression": "ADD #n0 :n0",
+        "ExpressionAttributeNames": {"#n0": "distinct"},
+        "ExpressionAttributeValues": {":n0": {"SS": ["z"]}},
+    }}  # fmt: skip
+    both("transact_write_items", TransactItems=[write])
+    both("get_item", TableName="t", Key=KEY)
+
+
+def test_a_set_has_the_size_of_its_texts() -> None:
+    assert size_of({"pk": {"S": "a"}, "d": {"SS": ["b", "ä"]}}) == 3 + 1 + 3 + 1 + 2
+
+
+def test_what_is_added_to_something_else_is_refused() -> None:
+    scope = Scope({}, {":n": {"SS": ["a"]}})
+
+    with pytest.raises(UnsupportedError):
+        update({"d": {"N": "1"}}, "ADD d :n", scope)
+    with pytest.raises(UnsupportedError):
+        update({}, "ADD d :n", Scope({}, {":n": {"NS": ["1"]}}))
 
 
 def test_a_transaction_is_all_or_nothing(both: Pair) -> None:
