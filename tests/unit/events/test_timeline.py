@@ -76,3 +76,20 @@ def test_a_sparse_filter_still_finds_everything_over_the_pages() -> None:
     found = collect([strand, [4]], Filters(event_type="wanted"), 50, 51)
 
     assert found == [n for n in reversed(strand) if n % 7 == 0]
+
+
+def test_a_call_gets_on_however_much_one_strand_gives_at_once() -> None:
+    """A strand of pages may read a whole second, more than a call's budget: the others are read all
+    the same, or the call would end where it began, and the next one too."""
+    numbers = list(range(3 * MAX_EXAMINED))
+
+    def whole(below: str, limit: int) -> tuple[list[Entry], str | None]:
+        found = [entry(n) for n in numbers if entry(n).position < below]
+        return sorted(found, key=lambda e: e.position, reverse=True), None
+
+    readers = [whole, partial(read, [1, 2, 3])]
+    top, fits_none = "~", Filters(source="nobody")
+    merge = Merge(readers, fits_none, top, 50)
+
+    assert list(merge) == []
+    assert merge.stopped_at is None or merge.stopped_at < top

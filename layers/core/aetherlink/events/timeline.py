@@ -31,6 +31,10 @@ class _Strand:
     floor: str | None
     waiting: list[Entry] = field(default_factory=list)
 
+    @property
+    def may_be_read(self) -> bool:
+        return not self.waiting and self.floor is not None
+
     def refill(self, page: int) -> int:
         """Read on; how many entries that examined (at least 1, so that a budget runs out)."""
         if self.floor is None:
@@ -56,8 +60,10 @@ class Merge:
         last = ""
         while True:
             for strand in strands:
-                while not strand.waiting and strand.floor is not None and budget > 0:
-                    budget -= strand.refill(min(self.page, budget))
+                # Once each, whatever the others took: a strand that was not read at all would hold the
+                # call where it began, and so the next one, for ever.
+                while strand.may_be_read and (budget > 0 or strand.floor == self.top):
+                    budget -= strand.refill(max(1, min(self.page, budget)))
             heads = [strand for strand in strands if strand.waiting]
             # Strands that have more but could not be read on: nothing below their floor may go out.
             blocked = [s.floor for s in strands if not s.waiting and s.floor is not None]
