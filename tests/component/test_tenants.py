@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +13,7 @@ import boto3
 import pytest
 
 from aetherlink.kernel.time import utc_now
+from aetherlink.platform import behind, rates, tally
 from tests.component.conftest import Stack
 
 TABLES = ("events-test", "projections-test", "control-test", "audit-test")
@@ -44,6 +47,7 @@ def fill(stack: Stack, tenant: str) -> None:
         ("POST", "/ops/register", service),
         ("POST", "/alerts/rules", rule),
         ("POST", "/identity/keys", key),
+        ("POST", "/identity/keys", {**key, "name": f"{tenant}-second"}),
         ("POST", "/events/stream/ticket", None),
         ("PUT", f"/events/schema/{tenant}.thing", {"schema": {"type": "object"}}),
     ]
@@ -59,9 +63,22 @@ def fill(stack: Stack, tenant: str) -> None:
     stack.relay()
     boto3.client("s3").put_object(
         Bucket="archive-test",
-        Key=f"events/tenant={tenant}/date=2026-11-20/hour=10/part-0.ndjson.gz",
+        Key=archived(tenant),
         Body=tenant.encode(),
     )
+    boto3.resource("dynamodb").Table("control-test").put_item(
+        Item={
+            "pk": f"{tenant}#archive", "sk": "2026-11-20T10", "kind": "archive",
+            "kind_key": f"2026-11-20T10#{tenant}", "parts": [], "part_count": 0,
+        }
+    )  # fmt: skip
+    boto3.resource("dynamodb").Table("control-test").put_item(
+        Item={"pk": "*#archive-due", "sk": f"2026-11-20T10#{tenant}", "touched_at": "x"}
+    )
+
+
+def archived(tenant: str) -> str:
+    return f"events/tenant={tenant}/date=2026-11-20/hour=10/part-0.ndjson.gz"
 
 
 def remove(stack: Stack, tenant: str = "acme") -> str:
@@ -132,29 +149,46 @@ def test_removing_needs_the_tenants_id_once_more(stack: Stack) -> None:
     assert unknown.status == 404
 
 
+def named(tenant: str) -> dict[str, list[str]]:
+    """The partition keys of the items that name a tenant, by table."""
+    return {
+        table.removesuffix("-test"): [
+            json.loads(item)["pk"]["S"] for item in items if tenant in item
+        ]
+        for table, items in everything().items()
+    }
+
+
 def test_a_removed_tenant_leaves_no_trace_and_another_is_untouched(
     stack: Stack, bucket: str
 ) -> None:
     for tenant in ("acme", "globex"):
+        stack.call("PUT", f"/tenants/{tenant}", roles="admin", body={"name": tenant})
         fill(stack, tenant)
     stack.run_jobs()
     stack.seal()
-    others = {t: [i for i in items if '"globex' in i and "acme" not in i]
-              for t, items in everything().items()}  # fmt: skip
+    own = re.compile(r'"(globex#[^"]*|system#retention|\*#archive-due)"')
+    others = {
+        table: [i for i in items if own.search(i) and "acme" not in i]
+        for table, items in everything().items()
+    }
+    assert all(others.values())
+    assert all(named("acme").values())
 
     job = remove(stack)
+    rates.forget()
     assert stack.run_jobs() == []
+    stack.seal()
+    tally.flush()
 
     shown = stack.call("GET", f"/jobs/{job}", roles="admin").body
     assert shown["state"] == "done", shown
-    result = shown["result"]
-    assert result["proof"]["items_left"] == 0
-    left = [
-        item for items in everything().values() for item in items
-        if "acme" in item and not item.startswith("{}")
-    ]  # fmt: skip
-    known = ("acme#tenant", "tenants.offboard", "system#", "*#requests")
-    assert [item for item in left if not any(word in item for word in known)] == []
+    assert shown["result"]["proof"]["items_left"] == 0
+    # The record that it is gone, the proof, and the platform's audit of it.
+    left = named("acme")
+    assert (left["events"], left["projections"]) == ([], [])
+    assert sorted(left["control"]) == ["acme#tenant", "system#jobs"]
+    assert {pk.partition("#")[0] for pk in left["audit"]} == {"system"}
     now = everything()
     for table, items in others.items():
         assert set(items) <= set(now[table]), table
@@ -162,37 +196,130 @@ def test_a_removed_tenant_leaves_no_trace_and_another_is_untouched(
     versions = s3.list_object_versions(Bucket=bucket)
     keys = [v["Key"] for v in versions.get("Versions", []) + versions.get("DeleteMarkers", [])]
     assert [k for k in keys if "acme" in k and not k.startswith("exports/acme/")] == []
-    assert any(k.startswith("events/tenant=globex/") for k in keys)
+    content = s3.get_object(Bucket=bucket, Key=archived("globex"))["Body"].read()
+    assert content == b"globex"
 
 
-def test_the_export_has_everything_but_the_hashes_of_secrets(stack: Stack, bucket: str) -> None:
+def test_the_removal_of_a_tenant_stands_in_the_audit_of_the_platform(
+    stack: Stack, bucket: str
+) -> None:
+    fill(stack, "acme")
+    remove(stack)
+    stack.run_jobs()
+
+    records = stack.call("GET", "/audit/events", roles="admin", query={"tenant_id": "system"}).body
+    actions = {r["action"]: r for r in records["events"]}
+    assert {"DELETE /tenants/{tenant_id}", "tenant.removed"} <= set(actions)
+    after = actions["tenant.removed"]["changes"][0]["after"]
+    assert (after["tenant_id"], after["proof"]["items_left"]) == ("acme", 0)
+    own = stack.call("GET", "/audit/events", roles="admin", query={"tenant_id": "acme"})
+    assert own.body.get("events", []) == []
+
+
+def test_the_export_has_everything_but_secrets(stack: Stack, bucket: str) -> None:
     fill(stack, "acme")
 
     job = remove(stack)
     stack.run_jobs()
 
     result = stack.call("GET", f"/jobs/{job}", roles="admin").body["result"]
-    s3 = boto3.client("s3")
-    manifest = json.loads(
-        s3.get_object(Bucket=bucket, Key=f"{result['export']}/manifest.json")["Body"].read()
+
+    def read(key: str) -> bytes:
+        body: bytes = boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        return body
+
+    manifest = read(f"{result['export']}/manifest.json")
+    assert hashlib.sha256(manifest).hexdigest() == result["manifest_sha256"]
+    items = []
+    for entry in json.loads(manifest)["lists"]:
+        for part in json.loads(read(entry["key"])):
+            assert hashlib.sha256(read(part["key"])).hexdigest() == part["sha256"]
+            if "/archive/" not in part["key"]:
+                items += [json.loads(i) for i in gzip.decompress(read(part["key"])).splitlines()]
+    found = {item["pk"] for item in items}
+    assert {"acme#keys", "acme#rules", "acme#services", "acme#counts", "acme#acme-1"} <= found
+    assert result["exported"]["control"]["keys"] == 2
+    assert read(f"{result['export']}/archive/date=2026-11-20/hour=10/part-0.ndjson.gz") == b"acme"
+    text = json.dumps(items)
+    assert "hash" not in text
+    assert "system#credential" not in text
+    assert "acme#tickets" not in found
+
+
+def test_statistics_over_all_tenants_lose_what_the_tenant_had(stack: Stack, bucket: str) -> None:
+    for tenant in ("acme", "globex"):
+        fill(stack, tenant)
+    before = stack.call("GET", "/events/stats", roles="admin").body
+
+    remove(stack)
+    stack.run_jobs()
+
+    after = stack.call("GET", "/events/stats", roles="admin").body
+    own = stack.call("GET", "/events/stats", roles="admin", tenant="globex").body
+    assert before["total"] == 2 * own["total"]
+    assert (after["total"], after["by_type"]) == (own["total"], own["by_type"])
+    taken = boto3.client("dynamodb").get_item(
+        TableName="control-test", Key={"pk": {"S": "*#types"}, "sk": {"S": "#taken"}}
+    )["Item"]["taken"]["N"]
+    assert taken == "1"
+    assert stack.recent() == stack.recent(tenant="globex")
+
+
+def test_the_keys_of_a_tenant_that_leaves_are_void_at_once_and_others_are_not_for_it(
+    stack: Stack, bucket: str
+) -> None:
+    stack.publish(tenant="acme")
+    stack.relay()
+    secrets = {}
+    for home, others in (("acme", ["globex"]), ("globex", ["acme"])):
+        body = {"name": "ci", "roles": ["operator"], "tenant_id": home, "tenants": others}
+        secrets[home] = stack.call("POST", "/identity/keys", roles="admin", body=body).body
+
+    def me(home: str) -> Any:
+        headers = {"X-Api-Key": secrets[home]["secret"]}
+        return stack.call("GET", "/identity/me", roles=None, headers=headers)
+
+    assert me("acme").status == 200
+    job = remove(stack)
+    from functions.jobs import worker
+
+    worker.jobs.step(job, utc_now())
+    assert me("acme").status == 401
+    stack.run_jobs()
+
+    assert me("acme").status == 401
+    assert me("globex").body["tenants"] == ["globex"]
+
+
+def test_a_denied_request_of_who_has_left_leaves_no_trace_of_it(stack: Stack, bucket: str) -> None:
+    fill(stack, "acme")
+    remove(stack)
+    stack.run_jobs()
+    rates.forget()
+    before = named("acme")
+
+    by_admission = stack.call("GET", "/events/recent", roles="operator", tenant="acme")
+    by_role = stack.call("GET", "/identity/keys", roles="viewer", tenant="acme")
+    foreign = stack.call(
+        "PUT", "/events/retention/tenants/acme", roles="admin", query={"retention_days": "3"}
     )
-    lines = [
-        json.loads(line)
-        for part in manifest["parts"]
-        for line in gzip.decompress(s3.get_object(Bucket=bucket, Key=part["key"])["Body"].read())
-        .decode()
-        .splitlines()
-    ]
-    assert len(lines) == sum(manifest["items"].values())
-    assert {"acme#keys", "acme#rules", "acme#services"} <= {line["pk"] for line in lines}
-    assert all("hash" not in line and "token_hash" not in line for line in lines)
+    again = stack.call("DELETE", "/tenants/acme", roles="admin", query={"confirm": "acme"})
+    seen = stack.call("GET", "/tenants/acme", roles="admin", tenant="acme")
+    tally.flush()
+    behind.run()
+
+    statuses = [a.status for a in (by_admission, by_role, foreign, again, seen)]
+    assert statuses == [200, 403, 403, 404, 200]
+    after = named("acme")
+    assert {t: after[t] for t in ("events", "projections", "control")} == {
+        t: before[t] for t in ("events", "projections", "control")
+    }
+    assert {pk.partition("#")[0] for pk in after["audit"]} == {"system"}
 
 
 def test_who_is_leaving_is_refused_and_may_be_made_anew(stack: Stack, bucket: str) -> None:
     stack.call("PUT", "/tenants/acme", roles="admin", body={"name": "Acme"})
     job = remove(stack)
-    from aetherlink.platform import rates
-
     rates.forget()
     assert stack.publish(tenant="acme").status == 403
     twice = stack.call("DELETE", "/tenants/acme", roles="admin", query={"confirm": "acme"})
@@ -211,8 +338,8 @@ def test_a_removal_that_is_killed_goes_on_where_it_was(
     stack: Stack, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(stack, "acme")
-    monkeypatch.setattr("aetherlink.tenants.offboarding._PAGE", 5)
-    monkeypatch.setattr("aetherlink.tenants.offboarding._PAGES_PER_STEP", 2)
+    monkeypatch.setattr("aetherlink.tenants.offboarding._PAGE", 20)
+    monkeypatch.setattr("aetherlink.tenants.offboarding._UNITS_PER_STEP", 2)
     from aetherlink.platform.dynamo import StorageError, Table
     from functions.jobs import worker
 
@@ -232,10 +359,26 @@ def test_a_removal_that_is_killed_goes_on_where_it_was(
         if stack.call("GET", f"/jobs/{job}", roles="admin").body["state"] == "done":
             break
 
-    assert not [
-        item for name in ("events-test", "projections-test") for item in everything()[name]
-        if "acme" in item
-    ]  # fmt: skip
+    left = named("acme")
+    assert (left["events"], left["projections"]) == ([], [])
+    assert sorted(left["control"]) == ["acme#tenant", "system#jobs"]
+
+
+def test_a_removal_that_failed_can_be_started_again(
+    stack: Stack, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(stack, "acme")
+    first = remove(stack)
+    with monkeypatch.context() as broken:
+        broken.setattr("aetherlink.tenants.offboarding.trace_of", None)
+        stack.run_jobs()
+    assert stack.call("GET", f"/jobs/{first}", roles="admin").body["state"] == "failed"
+
+    second = remove(stack)
+    stack.run_jobs()
+
+    assert stack.call("GET", f"/jobs/{second}", roles="admin").body["state"] == "done"
+    assert stack.call("GET", "/tenants/acme", roles="admin").body["tenant"]["job_id"] == second
 
 
 def test_the_console_is_told_how_to_sign_in_and_no_secret(stack: Stack) -> None:

@@ -14,7 +14,7 @@ from tools.local.place import ROOT
 
 sys.path[:0] = [str(ROOT), str(ROOT / "layers" / "core")]
 
-from tools.bench import imports, report, scenarios  # noqa: E402 - after the path is set
+from tools.bench import alerting, imports, report, scenarios  # noqa: E402 - after the path is set
 from tools.bench.budgets import Results, verdicts  # noqa: E402
 from tools.bench.stack import say  # noqa: E402
 
@@ -72,12 +72,14 @@ def _run(extent: Extent) -> Results:
         sizes = _start(pool, scenarios.sizes, extent.sizes)
         compared = _check(pool, extent)
         views = {n: _start(pool, scenarios.views, extent.viewed, n) for n in extent.tenants}
+        judged = {n: _start(pool, alerting.cost, n) for n in extent.sizes}
         rows, relayed = sizes.result()
         return Results(
             sizes=rows,
             views={number: view.result() for number, view in views.items()},
             viewed=extent.viewed,
             relayed=relayed,
+            alerting={number: row.result() for number, row in judged.items()},
             imports=imported,
             differences=compared.result(),
             counted=extent.counted,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tools.bench.alerting import RELAYED, SWEPT
 from tools.bench.scenarios import BY_SOURCE, BY_TYPE, PUBLISH
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "stats": (16, _COUNTED),
     BY_TYPE: (16, _JUDGED),
     BY_SOURCE: (35, _JUDGED),
+    # All 500 rules; of the 45 that the batch touches a watch for each group, and its newest hits or
+    # the steps of its window.
+    RELAYED: (600, 2_500),
+    SWEPT: (400, 1_500),
 }
 
 
@@ -59,6 +64,8 @@ class Results:
     views: Mapping[int, Row]
     viewed: int
     relayed: Mapping[str, float]
+    # What alerting costs, by the events that are stored.
+    alerting: Mapping[int, Row]
     imports: Imports
     # What statistics differ in from a count of every event; None: not looked at.
     differences: list[str] | None
@@ -80,6 +87,8 @@ def verdicts(results: Results) -> list[Verdict]:
         *_growth("one tenant", {n: r for n, r in results.sizes.items() if n >= FULL_FROM}),
         *_bounds("all tenants", results.views, "tenants"),
         *_growth("all tenants", {n: r for n, r in results.views.items() if n > 1}),
+        *_bounds("500 rules", results.alerting, "events"),
+        *_growth("500 rules", results.alerting),
         *_statistics(results.differences, results.counted),
     ]
 

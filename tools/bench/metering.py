@@ -32,13 +32,15 @@ def _value_size(value: Mapping[str, Any]) -> int:
         return len(content)
     if kind in {"BOOL", "NULL"}:
         return 1
-    if kind == "SS":
-        return 3 + sum(len(text.encode()) for text in content)
-    if kind == "L":
-        return 3 + sum(1 + _value_size(inner) for inner in content)
+    if kind in {"SS", "L"}:
+        return 3 + sum(_member_size(kind, inner) for inner in content)
     if kind == "M":
         return 3 + len(content) + size_of(content)
     raise TypeError(f"attributes of type {kind} are not counted")
+
+
+def _member_size(kind: str, member: Any) -> int:
+    return len(member.encode()) if kind == "SS" else 1 + _value_size(member)
 
 
 def units(size: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tools.bench.alerting import RELAYED, RULES, SWEPT, WIDE
 from tools.bench.budgets import (
     FULL_FROM,
     GROWTH,
@@ -62,6 +63,8 @@ def page(results: Results) -> str:
             "## All tenants\n",
             f"{results.viewed:,} events in all, and no `X-Tenant-ID`. Each cell as above.\n",
             *_table(results.views, "tenants"),
+            "\n## Alerting\n",
+            *_alerting(results),
             "\n## Cold starts\n",
             *_imports(results),
             "\n## Budgets\n",
@@ -118,6 +121,30 @@ def _writes(results: Results) -> str:
     )
 
 
+def _alerting(results: Results) -> Iterable[str]:
+    yield (
+        f"{RULES} enabled rules of one tenant. {len(WIDE)} count every event, over an hour, from the"
+        " first on; the others look at one host each, over a minute, and the batch's 100 events come"
+        " from 20 hosts, so that it touches some 45 rules, many of them in several groups. They are"
+        " counts, sums, numbers of values, averages, ratios and absences. The sweep is the one a"
+        " minute later, when most of what the batch began is over. Calls include those to SNS and"
+        " SQS. Each cell: calls / items / KB read / write units.\n"
+    )
+    yield from _lines(
+        ["", *(f"{number:,} stored events" for number in results.alerting)],
+        [
+            [
+                name,
+                *(
+                    f"{m.calls} / {m.items:,} / {m.bytes_read / 1024:.1f} / {m.write_units:,}"
+                    for m in (row[name] for row in results.alerting.values())
+                ),
+            ]
+            for name in (RELAYED, SWEPT)
+        ],
+    )
+
+
 def _imports(results: Results) -> Iterable[str]:
     imports = results.imports
     yield (
@@ -140,6 +167,7 @@ def _budgets(results: Results) -> Iterable[str]:
         " items that does not depend on how many events there are: bounds for every size, and"
         f" less than {GROWTH} times the items for three times the events once every page and bucket"
         f" is full ({FULL_FROM:,} events)."
+        f" A batch of the relay and a sweep with {RULES} rules: the same, from the smallest size on."
         " Statistics: what counting every event one by one gives, to the unit, also after an hour of"
         " the stream has come again.\n"
     )

@@ -238,7 +238,9 @@ class Stack:
             used = self.double.reset()
             done = (1, used.calls.total(), used.write_units)
             self.relayed = [a + b for a, b in zip(self.relayed, done, strict=True)]
-        aside = [sent for sent in self.double.sent if sent[1].get("QueueUrl", "").endswith("/aside")]
+        aside = [
+            sent for sent in self.double.sent if sent[1].get("QueueUrl", "").endswith("/aside")
+        ]
         if aside:
             raise BenchError(f"the relay set records aside: {aside[0]}")
         self.double.sent.clear()

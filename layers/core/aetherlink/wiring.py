@@ -284,24 +284,31 @@ def tenancy() -> Tenancy:
     from aetherlink.tenants.service import Tenancy  # noqa: PLC0415
     from aetherlink.tenants.store import TenantStore  # noqa: PLC0415
 
-    return Tenancy(TenantStore(control_table(), projections_table()), jobs(), utc_now)
+    store = TenantStore(control_table(), projections_table())
+    return Tenancy(store, jobs(), job_store().get, utc_now)
 
 
 def _offboarding() -> Offboarding:
+    from aetherlink.events.type_store import TypeStore  # noqa: PLC0415
+    from aetherlink.kernel.reach import AUDIT, CONTROL, EVENTS, PROJECTIONS  # noqa: PLC0415
     from aetherlink.platform.auditing import append_own  # noqa: PLC0415
     from aetherlink.tenants.offboarding import Offboarding  # noqa: PLC0415
-    from aetherlink.tenants.store import TenantStore  # noqa: PLC0415
+    from aetherlink.tenants.store import TenantStore, TraceStore  # noqa: PLC0415
+    from aetherlink.tenants.trace import TABLES  # noqa: PLC0415
 
     def record(tenant: TenantId, result: Mapping[str, object]) -> None:
         append_own("platform", "tenant.removed", f"tenant/{tenant}", SYSTEM, result)
 
-    # What is read to find the others goes last.
-    names = (config().events_table, config().projections_table, config().audit_table)
+    stores = {
+        EVENTS: TraceStore(Table(config().events_table)),
+        PROJECTIONS: TraceStore(projections_table(), count_store().remove),
+        AUDIT: TraceStore(Table(config().audit_table)),
+        CONTROL: TraceStore(
+            control_table(), lambda tenant, _: TypeStore(control_table()).uncount(tenant)
+        ),
+    }
     return Offboarding(
-        {
-            **dict(zip(("events", "projections", "audit"), map(Table, names), strict=True)),
-            "control": control_table(),
-        },
+        {table: stores[table] for table in TABLES},
         _bucket(),
         TenantStore(control_table(), projections_table()),
         record=record,

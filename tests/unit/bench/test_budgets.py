@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tools.bench.alerting import RELAYED, SWEPT
 from tools.bench.budgets import Results, verdicts
 from tools.bench.imports import Imports
 from tools.bench.report import page, plot
@@ -14,11 +15,13 @@ from tools.bench.stack import Measured
 
 FINE = Measured(calls=1, items=0, bytes_read=0, write_units=3, cpu_ms=0.8)
 READ = Measured(calls=4, items=101, bytes_read=40_000, write_units=0, cpu_ms=8.0)
+JUDGED = Measured(calls=381, items=1256, bytes_read=444_072, write_units=1805, cpu_ms=0.0)
 RESULTS = Results(
     sizes={n: {PUBLISH: FINE, "recent": READ} for n in (1_000, 100_000, 300_000)},
     views={n: {"recent": READ} for n in (1, 50, 1_000)},
     viewed=30_000,
     relayed={"calls": 16.0, "units": 4.2},
+    alerting={n: {RELAYED: JUDGED, SWEPT: JUDGED} for n in (1_000, 100_000, 300_000)},
     imports=Imports(150.0, {"functions.events.publish": (1.59, 1.8)}, []),
     differences=[],
     counted=300_000,
@@ -63,6 +66,16 @@ def test_a_read_beyond_its_bound_is_named() -> None:
     ]
 
 
+def test_alerting_that_grows_with_what_is_stored_is_named() -> None:
+    grown = {RELAYED: JUDGED, SWEPT: replace(JUDGED, calls=572)}
+    alerting = {**RESULTS.alerting, 300_000: grown}
+
+    assert _broken(replace(RESULTS, alerting=alerting)) == [
+        "500 rules, sweep: at most 400 calls and 1,500 items",
+        "500 rules, sweep: no more at 300,000 than at 1,000",
+    ]
+
+
 def test_a_slow_import_and_a_wrong_count_are_named() -> None:
     slow = Imports(150.0, {"functions.events.publish": (1.61, 1.8)}, [])
 
@@ -77,6 +90,7 @@ def test_the_page_has_a_row_for_each_request_and_says_what_is_broken() -> None:
     text = page(replace(RESULTS, imports=slow))
 
     assert "| recent | 4 / 101 / 39.1 / 8.0 | 4 / 101 / 39.1 / 8.0 |" in text
+    assert "| sweep | 381 / 1,256 / 433.7 / 1,805 |" in text
     assert "1.61 x | **no** |" in text
 
 

@@ -174,7 +174,7 @@ def test_sets_of_texts_grow_alike(both: Pair) -> None:
     for values in (["b", "a"], ["b", "c"], ["c"]):
         both("update_item", TableName="t", Key=KEY, UpdateExpression="ADD #n0 :n0, #n1 :n1",
              ExpressionAttributeNames={"#n0": "distinct", "#n1": "n"},
-             ExpressionAttributeValues={":n0": {"SS": values}, ":n1": {"N": "1.5"}})  # fmt: skip
+             ExpressionAttributeValues={":n0": {"SS": values}, ":n1": {"N": "0.3"}})  # fmt: skip
         both("get_item", TableName="t", Key=KEY)
     write = {"Update": {
         "TableName": "t", "Key": KEY, "UpdateExpression": "ADD #n0 :n0",

@@ -183,7 +183,7 @@ class People:
 
     def silence(self, caller: Caller, draft: SilenceDraft) -> dict[str, Any]:
         tenant, now = caller.writes(draft.tenant_id), self._now()
-        silence = self._drawn_up(caller, draft, new_tenant_bound(tenant), tenant)
+        silence = self._drawn_up(caller, draft, new_tenant_bound(tenant), tenant, now)
         self._silences.put(silence)
         caller.trail.changed(f"silence/{silence.id}", after=silence.shown(now))
         return silence.shown(now)
@@ -192,7 +192,7 @@ class People:
         self, caller: Caller, silence_id: str, draft: SilenceDraft
     ) -> dict[str, Any]:
         earlier, now = self._silence(caller, silence_id), self._now()
-        changed = self._drawn_up(caller, draft, earlier.id, earlier.tenant_id)
+        changed = self._drawn_up(caller, draft, earlier.id, earlier.tenant_id, now)
         changed = changed.model_copy(
             update={"created_by": earlier.created_by, "created_at": earlier.created_at}
         )
@@ -231,8 +231,8 @@ class People:
     def preview(self, caller: Caller, draft: SilenceDraft) -> dict[str, Any]:
         """What a silence would mute at this moment, without making it."""
         tenant = caller.writes(draft.tenant_id)
-        silence = self._drawn_up(caller, draft, "preview", tenant)
         now = self._now()
+        silence = self._drawn_up(caller, draft, "preview", tenant, now)
         muted = self._muted_by(caller, silence)
         return {"active_now": silence.is_active(now), "count": len(muted), "alerts": muted}
 
@@ -259,9 +259,13 @@ class People:
         return silence
 
     def _drawn_up(
-        self, caller: Caller, draft: SilenceDraft, silence_id: str, tenant: TenantId
+        self,
+        caller: Caller,
+        draft: SilenceDraft,
+        silence_id: str,
+        tenant: TenantId,
+        now: datetime,
     ) -> Silence:
-        now = self._now()
         starts = draft.starts_at or now
         if draft.ends_at <= max(now, starts):
             raise UnprocessableError((Flaw("/ends_at", "must be in the future, after starts_at"),))

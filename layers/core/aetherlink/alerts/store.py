@@ -222,6 +222,7 @@ class HitStore:
     def _adding(self, hits: Sequence[tuple[Rule, str, Event, Part]]) -> list[Item]:
         requests: dict[str, Item] = {}
         steps: dict[datetime, tuple[Rule, str, Part]] = {}
+        newest = max(event.received_at for _, _, event, _ in hits)
         for rule, key, event, part in hits:
             item = _hit_item(rule, key, event)
             if item["sk"] in requests:
@@ -231,11 +232,17 @@ class HitStore:
             steps[at] = (rule, key, added(steps[at][2], part) if at in steps else part)
         return [
             *requests.values(),
-            *(self._step_request(r, key, at, part) for at, (r, key, part) in steps.items()),
+            *(
+                self._step_request(rule, key, at, part, newest)
+                for at, (rule, key, part) in steps.items()
+            ),
         ]
 
-    def _step_request(self, rule: Rule, key: str, at: datetime, part: Part) -> Item:
-        kept_until = int((at + rule.window + 2 * LATENESS).timestamp())
+    def _step_request(
+        self, rule: Rule, key: str, at: datetime, part: Part, received_at: datetime
+    ) -> Item:
+        # What comes late is kept as long as its hits are: they say that it was added.
+        kept_until = int((max(at + rule.window, received_at) + 2 * LATENESS).timestamp())
         # A number of values beyond what any threshold asks for says no more.
         values = sorted(part.values)[:MAX_DISTINCT]
         return self._table.add_request(

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aetherlink.events.counts import Bucket, Level, Segment, begins, bucket, segments
 from aetherlink.events.journal import Place, counting
 from aetherlink.kernel.time import from_text
-from aetherlink.platform.dynamo import ConditionFailedError, Item, Table, transact
+from aetherlink.platform.dynamo import (
+    ConditionFailedError,
+    ContendedError,
+    Item,
+    Table,
+    transact,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from aetherlink.kernel.tenancy import TenantId
+
+# Each with its count over all tenants: a transaction takes 25.
+_REMOVED_TOGETHER = 12
 
 
 class CountStore:
@@ -139,6 +149,43 @@ class CountStore:
             }
         }
         transact([own, counting(self._table, old, minus), counting(self._table, new, counts)])
+
+    def remove(self, tenant: TenantId, items: Sequence[Item]) -> None:
+        """Remove buckets of a tenant, and what they count from the counts over all tenants. One that
+        was counted on meanwhile stays as it is."""
+        for start in range(0, len(items), _REMOVED_TOGETHER):
+            some = items[start : start + _REMOVED_TOGETHER]
+            try:
+                transact([request for item in some for request in self._removal(tenant, item)])
+            except (ConditionFailedError, ContendedError):
+                for item in some:
+                    with suppress(ConditionFailedError):
+                        transact(self._removal(tenant, item))
+
+    def _removal(self, tenant: TenantId, item: Item) -> list[Item]:
+        level, _, name = str(item["sk"]).partition("#")
+        counts = _counts(item)
+        own: Item = {
+            "TableName": self._table.name,
+            "Key": {"pk": {"S": f"{tenant}#counts"}, "sk": {"S": item["sk"]}},
+            # What is subtracted is what was read, and once.
+            "ConditionExpression": " AND ".join(
+                ["#days = :days", *(f"#c{n} = :c{n}" for n in range(len(counts)))]
+            ),
+            "ExpressionAttributeNames": {
+                "#days": "retention_days",
+                **{f"#c{n}": counted for n, counted in enumerate(counts)},
+            },
+            "ExpressionAttributeValues": {
+                ":days": {"N": str(item["retention_days"])},
+                **{f":c{n}": {"N": str(number)} for n, number in enumerate(counts.values())},
+            },
+        }
+        if not counts:
+            return [{"Delete": own}]
+        overall = Place(None, Level(level), Bucket(name), int(item["retention_days"]))
+        minus = {counted: -number for counted, number in counts.items()}
+        return [{"Delete": own}, counting(self._table, overall, minus)]
 
     def _items(self, scope: str, segment: Segment) -> Iterator[Item]:
         return self._table.query_all(

@@ -84,6 +84,23 @@ class TypeStore:
             self._table.put_request(_version_item(new)),
         )
 
+    def uncount(self, tenant_id: TenantId) -> None:
+        """Take a tenant's types from the number over all tenants, once; for when they are gone."""
+        taken = self.taken(tenant_id)
+        left = taken.everywhere - taken.own
+        own = self._table.delete_request(
+            f"{tenant_id}#types", _TAKEN, only_if="taken = :seen", seen=taken.own
+        )
+        overall: Item = {"only_if": "taken = :seen", "seen": taken.everywhere}
+        # Who adds the first one expects no number at all.
+        request = (
+            self._table.put_request({"pk": _EVERYBODY, "sk": _TAKEN, "taken": left}, **overall)
+            if left > 0
+            else self._table.delete_request(_EVERYBODY, _TAKEN, **overall)
+        )
+        # False: somebody defines a type at this moment, or it was done already.
+        self._write(own, request)
+
     def _count_request(self, pk: str, seen: int) -> Item:
         item = {"pk": pk, "sk": _TAKEN, "taken": seen + 1}
         if seen == 0:

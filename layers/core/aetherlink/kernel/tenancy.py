@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NewType
+from typing import TYPE_CHECKING, NewType
 
 from aetherlink.kernel.errors import Flaw, ForbiddenError, UnprocessableError
 from aetherlink.kernel.trail import Trail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TenantId = NewType("TenantId", str)
 
@@ -96,6 +99,9 @@ class Caller:
     # Why it may do nothing at all as it presents itself, known as it is; "" if it may.
     refusal: str = ""
     trail: Trail = field(default_factory=Trail, compare=False, repr=False)
+    # Raises ForbiddenError for a tenant that nothing may be written to. That of `tenant_id` has been
+    # asked for when the caller was admitted.
+    check_tenant: Callable[[TenantId], None] | None = field(default=None, compare=False, repr=False)
 
     def has_any(self, wanted: frozenset[Role]) -> bool:
         return not self.roles.isdisjoint(wanted)
@@ -122,6 +128,8 @@ class Caller:
                 "The tenant 'system' is the platform's own; only an admin with the cross-tenant "
                 "grant may act for it"
             )
+        if self.check_tenant and tenant not in (self.tenant_id, SYSTEM):
+            self.check_tenant(tenant)
         self.trail.tenant_id = tenant
         return tenant
 

@@ -27,6 +27,9 @@ class Trail:
     """
 
     tenant_id: str = ""
+    # The caller's tenant is being removed, or has been: what is noted of the request is noted for the
+    # platform, since the tenant is to have nothing any more.
+    is_leaving: bool = False
     changes: list[Change] = field(default_factory=list)
 
     def changed(

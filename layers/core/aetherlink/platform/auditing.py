@@ -83,7 +83,7 @@ def _of_request(
     reason: str,
 ) -> Record:
     is_denied = status == HTTP_FORBIDDEN
-    own = caller.tenant_id or SYSTEM
+    own = SYSTEM if caller.trail.is_leaving else caller.tenant_id or SYSTEM
     # A denied attempt at a foreign tenant is none of that tenant's business.
     tenant = own if is_denied else caller.trail.tenant_id or own
     changes = list(caller.trail.changes)

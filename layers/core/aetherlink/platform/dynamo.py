@@ -208,6 +208,14 @@ class Table:
             answer = call(partial(client().batch_write_item, RequestItems=batch))
             waiting = [*answer.get("UnprocessedItems", {}).get(self.name, []), *waiting[25:]]
 
+    def delete_many(self, keys: Iterable[tuple[str, str]]) -> None:
+        """Remove items without conditions, 25 a call, until each of them is gone."""
+        waiting = [{"DeleteRequest": {"Key": to_item({"pk": pk, "sk": sk})}} for pk, sk in keys]
+        while waiting:
+            batch: Any = {self.name: waiting[:25]}
+            answer = call(partial(client().batch_write_item, RequestItems=batch))
+            waiting = [*answer.get("UnprocessedItems", {}).get(self.name, []), *waiting[25:]]
+
     def query(
         self,
         condition: str,

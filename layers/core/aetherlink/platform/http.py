@@ -154,6 +154,8 @@ def _record(answer: Proxy, event: Proxy, caller: Caller | None, service: str, re
     flood of 401 must not become a flood of writes.
     """
     status = answer["statusCode"]
+    if caller and status == STATUS_BY_ERROR[ForbiddenError]:
+        rates.note_standing(caller)
     tally.count(service, event["resource"], status, caller)
     if caller is None:
         return
@@ -214,7 +216,8 @@ def _caller(event: Proxy, by_ticket: ByTicket | None, *, may_be_cached: bool) ->
     check_headers(event)
     required = ROUTES.get((event["httpMethod"], event["resource"]))
     if required:
-        return _identify(event, by_ticket, may_be_cached=may_be_cached)
+        caller = _identify(event, by_ticket, may_be_cached=may_be_cached)
+        return replace(caller, check_tenant=rates.check_tenant)
     is_fallback = "+}" in event["resource"] or event["resource"] == "/"
     if required is None and not is_fallback:
         raise ForbiddenError("This route is not in the access table; nobody may use it")

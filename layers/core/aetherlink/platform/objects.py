@@ -95,20 +95,27 @@ class Bucket:
         found: Stored | None = self._call(read)
         return found
 
+    def keys(self, prefix: str, *, after: str, limit: int) -> list[str]:
+        """The first keys that begin so and come after another, in their order; none after the last."""
+        request: Any = {"Bucket": self.name, "Prefix": prefix, "MaxKeys": limit}
+        if after:
+            request["StartAfter"] = after
+        answer = self._call(partial(_s3().list_objects_v2, **request))
+        return [str(each["Key"]) for each in answer.get("Contents", ())]
+
     def erase(self, prefix: str) -> int:
-        """Remove every version of every object whose key begins so; how many versions there were."""
-        erased = 0
-        while found := self._versions(prefix):
-            for key, version in found:
-                remove = partial(_s3().delete_object, Bucket=self.name, Key=key, VersionId=version)
-                self._call(remove)
-            erased += len(found)
-        return erased
+        """Remove versions of objects whose keys begin so, some hundred at a time; how many those were,
+        0 if there are none left."""
+        found = self._versions(prefix)
+        for key, version in found:
+            remove = partial(_s3().delete_object, Bucket=self.name, Key=key, VersionId=version)
+            self._call(remove)
+        return len(found)
 
     def _versions(self, prefix: str) -> list[tuple[str, str]]:
         """Some of the versions and delete markers below a prefix; none if there are none left."""
         answer = self._call(
-            partial(_s3().list_object_versions, Bucket=self.name, Prefix=prefix, MaxKeys=500)
+            partial(_s3().list_object_versions, Bucket=self.name, Prefix=prefix, MaxKeys=200)
         )
         every = [*answer.get("Versions", ()), *answer.get("DeleteMarkers", ())]
         return [(str(each["Key"]), str(each["VersionId"])) for each in every]

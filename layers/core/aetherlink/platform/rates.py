@@ -10,6 +10,7 @@ again all the same.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -113,8 +114,30 @@ def admit(caller: Caller, method: str, resource: str) -> None:
     standing = Standing()
     if caller.tenant_id:
         standing = _standings().of(caller.tenant_id)
+        note_standing(caller)
         check_standing(caller, standing, method, resource)
+        if caller.trail.is_leaving:
+            # Nor is it counted: the tenant is to have no numbers any more.
+            standing = replace(standing, requests_per_minute=0)
     _meters().admit(limits_of(caller, standing, config().requests_per_minute))
+
+
+def is_leaving(tenant: str) -> bool:
+    """Whether it is being removed, or has been; as it was at most 30 s ago."""
+    standing = _standings().of(tenant)
+    return standing.is_leaving or standing.has_left
+
+
+def note_standing(caller: Caller) -> None:
+    """Note whether the caller's tenant is leaving: then the request is not noted in its name. Also for
+    who was refused before it was admitted."""
+    caller.trail.is_leaving = caller.tenant_id is not None and is_leaving(caller.tenant_id)
+
+
+def check_tenant(tenant: str) -> None:
+    """Raises ForbiddenError for a tenant that is leaving: for who writes to one that is not its own."""
+    if is_leaving(tenant):
+        raise ForbiddenError(f"Tenant '{tenant}' is being removed, or has been")
 
 
 def forget() -> None:

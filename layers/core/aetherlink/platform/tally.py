@@ -59,7 +59,9 @@ class Tally:
         self._unnamed = 0
 
     def count(self, service: str, path: str, status: int, caller: Caller | None) -> None:
-        whose = SYSTEM if caller is None else caller.tenant_id or ""
+        whose: str = SYSTEM
+        if caller and not caller.trail.is_leaving:
+            whose = caller.tenant_id or ""
         key = (whose, f"{service}#{path}", status)
         with self._counting:
             if key not in self._counts and len(self._counts) >= _MAX_WAITING:
@@ -141,8 +143,14 @@ class _Control:
     boto3."""
 
     def add(self, pk: str, sk: str, numbers: Mapping[str, int]) -> None:
+        from aetherlink.platform import rates  # noqa: PLC0415
         from aetherlink.platform.dynamo import Table  # noqa: PLC0415
 
+        # A process that was frozen with what it had counted may write it hours later, when the tenant
+        # has been removed: then it is to have no numbers any more. (They stand in everybody's.)
+        whose = pk.partition("#")[0]
+        if whose not in (SYSTEM, EVERYBODY) and rates.is_leaving(whose):
+            return
         Table(config().control_table).add(pk, sk, numbers)
 
 

@@ -1,97 +1,67 @@
-"""Seeing a tenant off: export, erase, prove. A job, a page of a table at a time.
+"""Seeing a tenant off, as a job: its credentials void, all it has exported, erased, and the proof.
 
-    wait     until no process believes any more that the tenant is active
-    export   every item of the tenant, as NDJSON.gz objects, with a manifest
-    erase    what is there, pass by pass, until a pass over everything finds nothing: the proof
+    begin     its keys and registration tokens void; then wait until no process lets it in any more
+    export    each table page by page, as NDJSON.gz objects
+    archive   its archived events, copied beside them; then the manifest
+    erase     each table page by page, and its objects, pass by pass, until a pass over everything finds
+              nothing: the proof
 
-A page is done again from its own beginning after a crash, and comes to the same. The one place where
-tables are scanned: nothing else can say of a table that it holds no more of somebody (ADR 0013).
+A unit of work is done again from its own beginning after a crash, and comes to the same. Tables are
+scanned here and nowhere else: nothing else can say of a table that it has no more of somebody
+(docs/decisions/0013).
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import json
-from dataclasses import dataclass
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aetherlink.jobs.model import Job, Progress
 from aetherlink.kernel.errors import ConflictError
-from aetherlink.kernel.tenancy import SYSTEM, TenantId
+from aetherlink.kernel.tenancy import TenantId
 from aetherlink.kernel.time import to_text
 from aetherlink.platform.standing import MAX_AGE
+from aetherlink.tenants.export import Export, Objects, folder_of
 from aetherlink.tenants.model import Limits, State, Tenant
+from aetherlink.tenants.trace import Trace, trace_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
-    Item = dict[str, Any]
+    from aetherlink.tenants.trace import Item
 
-# A pass that finds something is followed by another. So many, and something keeps writing.
+    Cursor = dict[str, Any]
+
+# A pass that finds something is followed by another. After so many, something keeps writing.
 MAX_PASSES = 10
+# Until no process believes any more that the tenant is active.
+_SETTLING_SECONDS = int(MAX_AGE.total_seconds()) + 5
+# Before the next pass: for what stream consumers were about to write of what is gone now.
+_LULL_SECONDS = 60
+# The job is queued before the record names it; it may begin first.
+_MAX_TRIES = 10
 _PAGE = 500
-# After so many what was done is stored, so that a crash repeats no more.
-_PAGES_PER_STEP = 20
-# What an export does not show: hashes of secrets are of use only to who wants to guess them.
-_NOT_EXPORTED = frozenset({"hash", "previous_hash", "token_hash", "resume"})
+# After so many units what was done is stored, so that a crash repeats no more.
+_UNITS_PER_STEP = 20
 
 
 class Scanned(Protocol):
-    """A table, page by page; `start` is where a page begins, None at the first and after the last."""
+    """A table: `start` is where a page begins, None for the first one and after the last."""
 
     def page(self, start: Item | None, limit: int) -> tuple[list[Item], Item | None]: ...
-    def delete(self, pk: str, sk: str) -> None: ...
-    def put(self, values: Item) -> None: ...
-
-
-class Objects(Protocol):
-    def put(self, key: str, body: bytes, *, content_type: str) -> None: ...
-    def erase(self, prefix: str) -> int: ...
+    def erase(self, tenant: TenantId, traces: Iterable[Trace]) -> None: ...
 
 
 class Tenants(Protocol):
     def get(self, tenant_id: TenantId) -> Tenant | None: ...
     def put(self, tenant: Tenant, *, from_state: State | None) -> bool: ...
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What a table has of a tenant: its own item (`kept` None), or a shared one and what is left of
-    that without the tenant."""
-
-    item: Item
-    kept: Item | None = None
-
-
-def trace_of(tenant: TenantId, item: Item) -> Trace | None:
-    """What of an item is the tenant's; None if nothing is."""
-    pk, sk = str(item["pk"]), str(item["sk"])
-    owner, _, rest = pk.partition("#")
-    if owner == tenant:
-        is_tombstone = rest == "tenant"
-        return None if is_tombstone else Trace(item)
-    if owner in ("*", SYSTEM) and rest.partition("#")[0] in _BY_SORT_KEY:
-        return Trace(item) if tenant in sk.split("#") else None
-    if "refs" in item:
-        # A page of references to events of many tenants.
-        refs = [ref for ref in item["refs"] if ref[1] != tenant]
-        is_touched = len(refs) < len(item["refs"])
-        return Trace(item, {**item, "refs": refs}) if is_touched else None
-    tenants = item.get("tenants")
-    if isinstance(tenants, list) and tenant in tenants and "day_key" not in item:
-        # A key, or the item by which its secret is found, that is for several tenants.
-        others = [other for other in tenants if other != tenant]
-        return Trace(item, {**item, "tenants": others} if others else None)
-    return None
-
-
-# Shared partitions whose sort keys name tenants.
-_BY_SORT_KEY = frozenset({"retention", "archive-due", "archive-since", "tenants"})
+    def void_credentials(self, tenant_id: TenantId) -> int: ...
 
 
 class Offboarding:
+    """`record` appends to the platform's audit: the tenant's own goes with it."""
+
     def __init__(
         self,
         tables: Mapping[str, Scanned],
@@ -103,162 +73,164 @@ class Offboarding:
     ) -> None:
         self._tables = tables
         self._objects = objects
+        self._export = Export(objects)
         self._tenants = tenants
         self._record = record
         self._now = now
 
     def step(self, job: Job, deadline: datetime) -> Progress:
         tenant = TenantId(job.params["tenant_id"])
-        cursor = job.cursor
-        if cursor is None:
-            self._check_leaving(job, tenant)
-            # Until then some process may still take its requests.
-            waiting = int(MAX_AGE.total_seconds()) + 5
-            cursor = {"phase": "export", **_start(self._tables), "parts": [], "counts": {}}
-            return Progress(cursor, 0, 0, finished=False, delay_seconds=waiting)
-        for _ in range(_PAGES_PER_STEP):
-            if self._now() >= deadline:
-                break
-            cursor = self._next(job, tenant, cursor)
+        cursor = job.cursor or {"phase": "begin", "tries": 0}
+        record = self._tenants.get(tenant)
+        if record is None or record.job_id != job.id:
+            return self._without_mandate(tenant, cursor)
+        pause = 0
+        for _ in range(_UNITS_PER_STEP):
+            cursor, pause = self._next(job, record, cursor)
             if cursor["phase"] == "done":
-                result = self._finish(job, tenant, cursor)
-                return Progress(None, job.done, job.done, finished=True, result=result)
-        done = sum(cursor["counts"].values()) + sum(cursor.get("erased", {}).values())
-        return Progress(cursor, done, 0, finished=False)
+                result = self._finish(job, record, cursor)
+                done = cursor["done"]
+                return Progress(None, done, done, finished=True, result=result)
+            if pause or self._now() >= deadline:
+                break
+        done = cursor["done"]
+        # How much there is, the export has found out.
+        total = max(2 * cursor["seen"], done) if cursor["phase"] == "erase" else 0
+        return Progress(cursor, done, total, finished=False, delay_seconds=pause)
 
-    def _check_leaving(self, job: Job, tenant: TenantId) -> None:
-        found = self._tenants.get(tenant)
-        if found is None or found.job_id != job.id:
+    @staticmethod
+    def _without_mandate(tenant: TenantId, cursor: Cursor) -> Progress:
+        if cursor["phase"] != "begin" or cursor["tries"] >= _MAX_TRIES:
             raise ConflictError(f"Tenant '{tenant}' is not being removed by this job")
+        cursor = {**cursor, "tries": cursor["tries"] + 1}
+        return Progress(cursor, 0, 0, finished=False, delay_seconds=2)
 
-    def _next(self, job: Job, tenant: TenantId, cursor: dict[str, Any]) -> dict[str, Any]:
-        """The cursor after one more page."""
-        name = cursor["table"]
-        items, start = self._tables[name].page(cursor["start"], _PAGE)
-        traces = [t for t in (trace_of(tenant, item) for item in items) if t]
-        if cursor["phase"] == "export":
-            cursor = self._export(job, tenant, cursor, [t.item for t in traces if t.kept is None])
-        else:
-            cursor = self._erase(cursor, traces)
-        if start is not None:
-            return {**cursor, "start": start}
-        following = _after(self._tables, name)
-        if following:
-            return {**cursor, "table": following, "start": None}
-        return self._next_phase(job, tenant, cursor)
+    def _next(self, job: Job, record: Tenant, cursor: Cursor) -> tuple[Cursor, int]:
+        """The cursor after a unit of work more, and for how long to pause then."""
+        tenant, phase = record.tenant_id, cursor["phase"]
+        if phase == "begin":
+            voided = self._tenants.void_credentials(tenant)
+            begun = {"phase": "export", "credentials": voided, "seen": 0, "done": 0}
+            return {**begun, **self._export.begun(), **self._first()}, _SETTLING_SECONDS
+        if phase == "export":
+            return self._export_page(job, tenant, cursor), 0
+        if phase == "archive":
+            return self._archive_some(job, record, cursor), 0
+        if cursor["table"]:
+            return self._erase_page(tenant, cursor), 0
+        return self._erase_objects(tenant, cursor)
 
-    def _next_phase(self, job: Job, tenant: TenantId, cursor: dict[str, Any]) -> dict[str, Any]:
-        if cursor["phase"] == "export":
-            digest = self._write_manifest(job, tenant, cursor)
-            return {**cursor, **_start(self._tables), "phase": "erase", "manifest": digest,
-                    "pass": 1, "found": 0, "erased": {}, "objects": 0}  # fmt: skip
-        objects = sum(
-            self._objects.erase(prefix)
-            for prefix in (f"events/tenant={tenant}/", f"backtests/{tenant}/")
-        )
-        cursor = {**cursor, "objects": cursor["objects"] + objects}
-        if cursor["found"] == 0 and objects == 0:
-            return {**cursor, "phase": "done"}
-        if cursor["pass"] >= MAX_PASSES:
-            raise ConflictError(
-                f"After {MAX_PASSES} passes there was still something of tenant '{tenant}': "
-                "something goes on writing for it. Stop that, and remove it again"
-            )
-        return {**cursor, **_start(self._tables), "pass": cursor["pass"] + 1, "found": 0}
+    def _export_page(self, job: Job, tenant: TenantId, cursor: Cursor) -> Cursor:
+        traces, cursor = self._page(tenant, cursor)
+        cursor = self._export.page(job, tenant, cursor, traces)
+        cursor = self._moved_on({**cursor, "seen": cursor["seen"] + len(traces)}, len(traces))
+        return cursor if cursor["table"] else {**cursor, "phase": "archive", "after": ""}
 
-    def _export(
-        self, job: Job, tenant: TenantId, cursor: dict[str, Any], items: list[Item]
-    ) -> dict[str, Any]:
-        if not items:
+    def _archive_some(self, job: Job, record: Tenant, cursor: Cursor) -> Cursor:
+        cursor = self._export.archived(job, cursor, _archive_of(record.tenant_id))
+        if cursor["after"] is not None:
             return cursor
-        name, start = cursor["table"], cursor["start"]
-        body = _ndjson(items)
-        # Named by where its page began: the same page again overwrites itself.
-        where = hashlib.sha256(json.dumps(start, sort_keys=True).encode()).hexdigest()[:16]
-        key = f"{_folder(tenant, job)}/{name}/{where}.ndjson.gz"
-        self._objects.put(key, body, content_type="application/gzip")
-        part = [key, len(items), hashlib.sha256(body).hexdigest()]
-        counts = {**cursor["counts"], name: cursor["counts"].get(name, 0) + len(items)}
-        return {**cursor, "parts": [*cursor["parts"], part], "counts": counts}
+        digest = self._export.manifest(job, record, cursor)
+        kept = {name: cursor[name] for name in ("credentials", "seen", "done", "items")}
+        erasing = {"phase": "erase", "manifest": digest, "pass": 1, "erased": {}, "objects": 0}
+        return {**kept, **erasing, **self._first(), **_nothing_found()}
 
-    def _write_manifest(self, job: Job, tenant: TenantId, cursor: dict[str, Any]) -> str:
-        manifest = {
-            "tenant_id": tenant,
-            "job_id": job.id,
-            "items": cursor["counts"],
-            "parts": [
-                {"key": key, "items": count, "sha256": digest}
-                for key, count, digest in cursor["parts"]
-            ],
-        }
-        body = json.dumps(manifest, indent=1).encode()
-        self._objects.put(
-            f"{_folder(tenant, job)}/manifest.json", body, content_type="application/json"
-        )
-        return hashlib.sha256(body).hexdigest()
-
-    def _erase(self, cursor: dict[str, Any], traces: list[Trace]) -> dict[str, Any]:
+    def _erase_page(self, tenant: TenantId, cursor: Cursor) -> Cursor:
         name = cursor["table"]
-        table = self._tables[name]
-        for trace in traces:
-            # A shared page that is empty now goes too.
-            if trace.kept is None or trace.kept.get("refs") == []:
-                table.delete(str(trace.item["pk"]), str(trace.item["sk"]))
-            else:
-                table.put(trace.kept)
-        erased = {**cursor["erased"], name: cursor["erased"].get(name, 0) + len(traces)}
-        return {**cursor, "erased": erased, "found": cursor["found"] + len(traces)}
+        traces, cursor = self._page(tenant, cursor)
+        self._tables[name].erase(tenant, traces)
+        cursor = {
+            **cursor,
+            "erased": _plus(cursor["erased"], name, len(traces)),
+            "found": _plus(cursor["found"], name, len(traces)),
+        }
+        return self._moved_on(cursor, len(traces))
 
-    def _finish(self, job: Job, tenant: TenantId, cursor: dict[str, Any]) -> dict[str, Any]:
-        now = self._now()
+    def _erase_objects(self, tenant: TenantId, cursor: Cursor) -> tuple[Cursor, int]:
+        for prefix in _prefixes(tenant):
+            erased = self._objects.erase(prefix)
+            if erased:
+                found = _plus(cursor["found"], "objects", erased)
+                return {**cursor, "found": found, "objects": cursor["objects"] + erased}, 0
+        if not cursor["found"]:
+            return {**cursor, "phase": "done"}, 0
+        if cursor["pass"] >= MAX_PASSES:
+            where = ", ".join(f"{number} in {name}" for name, number in cursor["found"].items())
+            raise ConflictError(
+                f"Pass {MAX_PASSES} still found something of tenant '{tenant}' ({where}): something "
+                "goes on writing for it. Stop that, and remove the tenant again"
+            )
+        again = {**cursor, **self._first(), **_nothing_found(), "pass": cursor["pass"] + 1}
+        return again, _LULL_SECONDS
+
+    def _page(self, tenant: TenantId, cursor: Cursor) -> tuple[list[Trace], Cursor]:
+        """What the next page has of the tenant, and the cursor with where the one after begins."""
+        name = cursor["table"]
+        items, following = self._tables[name].page(cursor["start"], _PAGE)
+        found = [trace for item in items if (trace := trace_of(tenant, name, item))]
+        looked_at = _plus(cursor["looked_at"], name, len(items))
+        return found, {**cursor, "following": following, "looked_at": looked_at}
+
+    def _first(self) -> Cursor:
+        return {"table": next(iter(self._tables)), "start": None, "looked_at": {}}
+
+    def _moved_on(self, cursor: Cursor, done: int) -> Cursor:
+        """To the next page, the next table, or "" after the last."""
+        cursor = {**cursor, "done": cursor["done"] + done}
+        start = cursor.pop("following")
+        names = [*self._tables, ""]
+        following = names[names.index(cursor["table"]) + 1]
+        return {**cursor, "start": start, "table": cursor["table"] if start else following}
+
+    def _finish(self, job: Job, record: Tenant, cursor: Cursor) -> dict[str, Any]:
+        tenant, now = record.tenant_id, self._now()
         result = {
             "tenant_id": tenant,
-            "exported": cursor["counts"],
-            "export": _folder(tenant, job),
+            "export": folder_of(job),
             "manifest_sha256": cursor["manifest"],
-            "erased": {name: n for name, n in cursor["erased"].items() if n},
+            "exported": cursor["items"],
+            "credentials_voided": cursor["credentials"],
+            "erased": cursor["erased"],
             "objects_erased": cursor["objects"],
             "passes": cursor["pass"],
-            "proof": {"items_left": 0, "objects_left": 0, "verified_at": to_text(now)},
+            # Of the last pass: it looked at everything, and found nothing.
+            "proof": {
+                "items_looked_at": cursor["looked_at"],
+                "items_left": 0,
+                "objects_left": 0,
+                "verified_at": to_text(now),
+            },
         }
-        tombstone = Tenant(
-            tenant_id=tenant,
-            name="",
-            limits=Limits(),
-            state=State.REMOVED,
-            removed_at=now,
-            job_id=job.id,
-        )
-        if self._tenants.put(tombstone, from_state=State.OFFBOARDING):
+        if record.state is State.OFFBOARDING:
+            # First on record: a crash in between has it there twice rather than never.
             self._record(tenant, result)
+            self._tenants.put(
+                Tenant(
+                    tenant_id=tenant,
+                    name="",
+                    limits=Limits(),
+                    state=State.REMOVED,
+                    removed_at=now,
+                    job_id=job.id,
+                ),
+                from_state=State.OFFBOARDING,
+            )
         return result
 
 
-def _folder(tenant: TenantId, job: Job) -> str:
-    return f"exports/{tenant}/{job.id}"
+def _nothing_found() -> Cursor:
+    return {"found": {}}
 
 
-def _start(tables: Mapping[str, Scanned]) -> dict[str, Any]:
-    return {"table": next(iter(tables)), "start": None}
+def _archive_of(tenant: TenantId) -> str:
+    return f"events/tenant={tenant}/"
 
 
-def _after(tables: Mapping[str, Scanned], name: str) -> str | None:
-    names = list(tables)
-    following = names[names.index(name) + 1 :]
-    return following[0] if following else None
+def _prefixes(tenant: TenantId) -> tuple[str, ...]:
+    """Where the bucket has something of a tenant, but for what was exported."""
+    return _archive_of(tenant), f"backtests/{tenant}/"
 
 
-def _ndjson(items: Iterable[Item]) -> bytes:
-    return gzip.compress("\n".join(_lines(items)).encode() + b"\n", mtime=0)
-
-
-def _lines(items: Iterable[Item]) -> Iterator[str]:
-    for item in items:
-        shown = {name: value for name, value in item.items() if name not in _NOT_EXPORTED}
-        yield json.dumps(shown, ensure_ascii=False, sort_keys=True, default=_plain)
-
-
-def _plain(value: object) -> Any:
-    if isinstance(value, bytes):
-        return value.hex()
-    return sorted(value) if isinstance(value, (set, frozenset)) else str(value)
+def _plus(numbers: dict[str, int], name: str, more: int) -> dict[str, int]:
+    """Without zeros: what is empty is nothing."""
+    return dict(+(Counter(numbers) + Counter({name: more})))
