@@ -204,7 +204,7 @@ def judge(window: Window | None = None) -> Judge:
 
     return Judge(
         RuleStore(control_table()),
-        WatchStore(control_table(), event_store()),
+        WatchStore(control_table(), event_store(), utc_now),
         HitStore(projections_table()),
         utc_now,
         window=window,
@@ -225,7 +225,7 @@ def alerting() -> Alerting:
 
     return Alerting(
         RuleStore(control_table()),
-        WatchStore(control_table(), event_store()),
+        WatchStore(control_table(), event_store(), utc_now),
         HitStore(projections_table()),
         stored_events(),
         utc_now,

@@ -180,7 +180,9 @@ def test_what_the_live_path_tells_is_what_the_replay_says(
     """Events as they come, some delivered twice, sweeps now and then: and all at once, afterwards."""
     world, tape = World(rule), Tape.blank(rule)
     events = [
-        an_event(second + 0.5 + index / 1000, source=source, payload={"n": number}, event_id=f"e{index}")
+        an_event(
+            second + 0.5 + index / 1000, source=source, payload={"n": number}, event_id=f"e{index}"
+        )
         for index, (second, source, number) in enumerate(sorted(found))
     ]
     tape.add(events)

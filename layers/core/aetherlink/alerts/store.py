@@ -39,7 +39,7 @@ from aetherlink.platform.dynamo import (
 from aetherlink.platform.telemetry import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from aetherlink.events.model import Event
     from aetherlink.events.store import EventStore
@@ -86,9 +86,10 @@ class RuleStore:
 
 
 class WatchStore:
-    def __init__(self, table: Table, events: EventStore) -> None:
+    def __init__(self, table: Table, events: EventStore, now: Callable[[], datetime]) -> None:
         self._table = table
         self._events = events
+        self._now = now
 
     def get(self, rule: Rule, group: Group) -> Watch:
         item = self._table.get(f"{rule.owner}#watches", f"{rule.id}#{fingerprint(group)}")
@@ -123,7 +124,9 @@ class WatchStore:
         is_first = earlier.version == 0
         current = "attribute_not_exists(pk)" if is_first else "version = :version"
         values = {} if is_first else {"version": earlier.version}
-        put = self._table.put_request(_watch_item(rule, watch, due), only_if=current, **values)
+        put = self._table.put_request(
+            _watch_item(rule, watch, due, self._now()), only_if=current, **values
+        )
         events = [self._events.add_request(t.event) for t in told if t.event]
         try:
             transact([put, *self._episode_requests(told), *events])
@@ -327,7 +330,7 @@ def _to_rule(item: Item) -> Rule:
     return Rule.model_validate_json(item["rule"])
 
 
-def _watch_item(rule: Rule, watch: Watch, due: datetime | None) -> Item:
+def _watch_item(rule: Rule, watch: Watch, due: datetime | None, now: datetime) -> Item:
     key = f"{rule.id}#{fingerprint(watch.group)}"
     item: dict[str, Any] = {
         "pk": f"{rule.owner}#watches",
@@ -344,8 +347,10 @@ def _watch_item(rule: Rule, watch: Watch, due: datetime | None) -> Item:
     if due:
         item |= {"kind": "alert-due", "kind_key": f"{to_text(due)}#{key}"}
     elif watch.settled_until:
-        # Nothing is open, and by then no window can reach back over what was settled.
-        item["expires_at"] = int((watch.settled_until + rule.window + 2 * LATENESS).timestamp())
+        # Nothing is open, and by then no window can reach back over what was settled. Of a back-dated
+        # episode that was long ago; its records may still come again.
+        settled = max(watch.settled_until, now)
+        item["expires_at"] = int((settled + rule.window + 2 * LATENESS).timestamp())
     return item
 
 
