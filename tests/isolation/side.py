@@ -190,7 +190,10 @@ def _plant(side: Side, word: str) -> None:
     keep("silence_id", side.fresh_silence())
     keep("key_id", side.fresh_key()[0])
     keep("job_id", side.fresh_job(side.keys["admin"]))
-    days = {"stolen": "17", "hidden": "19"}[word]
+    plant_policy(side, {"stolen": "17", "hidden": "19"}[word])
+
+
+def plant_policy(side: Side, days: str = "19") -> None:
     path = f"/events/retention/tenants/{side.tenant}"
     side.send(Request("PUT", path, {"retention_days": days}))
 

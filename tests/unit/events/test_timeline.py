@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aetherlink.events.model import Entry, Filters
-from aetherlink.events.timeline import MAX_EXAMINED, Merge
+from aetherlink.events.timeline import MAX_EXAMINED, Merge, Reader
 from aetherlink.kernel.tenancy import TenantId
 
 
@@ -87,7 +87,7 @@ def test_a_call_gets_on_however_much_one_strand_gives_at_once() -> None:
         found = [entry(n) for n in numbers if entry(n).position < below]
         return sorted(found, key=lambda e: e.position, reverse=True), None
 
-    readers = [whole, partial(read, [1, 2, 3])]
+    readers: list[Reader] = [whole, partial(read, [1, 2, 3])]
     top, fits_none = "~", Filters(source="nobody")
     merge = Merge(readers, fits_none, top, 50)
 

@@ -159,7 +159,7 @@ def test_what_every_tenant_sees_can_be_read_and_not_written(table: str, partitio
         ("UpdateItem", {"Key": key(partition)}),
     ):
         with pytest.raises(TenantBreachError):
-            send(operation, TableName=table, **params)
+            send(operation, ACME, TableName=table, **params)
 
 
 def test_of_all_tenants_arrivals_only_the_times_can_be_read() -> None:
@@ -198,7 +198,7 @@ def answer(operation: str, context: dict[str, Any], **parsed: Any) -> None:
 
 def test_a_credential_of_another_tenant_does_not_come_back() -> None:
     wanted = {"TableName": "control-test", "Key": key("system#credential#ab12")}
-    context = send("GetItem", **wanted)
+    context = send("GetItem", ACME, **wanted)
 
     answer("GetItem", context)
     answer("GetItem", context, Item=credential("acme", "globex"))
@@ -256,7 +256,7 @@ def test_a_condition_that_does_not_begin_with_the_partition_is_stopped() -> None
 def test_a_breach_says_nothing_to_the_caller_and_enough_to_the_operator(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(TenantBreachError, match="^Something went wrong on our side$"):
+    with pytest.raises(TenantBreachError, match=r"^Something went wrong on our side$"):
         send("GetItem", TableName="control-test", Key=key("globex#keys", "secret-id"))
 
     metric = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -287,8 +287,8 @@ def test_a_caller_reaches_its_tenants_and_only_the_cross_tenant_grant_reaches_al
     everybody = Caller("x", frozenset({Role.OPERATOR}), acme, cross_tenant=True)
     none = Caller("x", frozenset({Role.ADMIN}), None)
 
-    assert reach_of(one) == {"acme"}
-    assert reach_of(several) == {"acme", "globex"}
+    assert sorted(reach_of(one) or ()) == ["acme"]
+    assert sorted(reach_of(several) or ()) == ["acme", "globex"]
     assert reach_of(everybody) is None
     assert reach_of(none) == NOBODY
     # Open routes touch no table.

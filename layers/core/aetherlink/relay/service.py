@@ -49,7 +49,6 @@ class Observer(Protocol):
     def observe(self, events: Sequence[Event]) -> None: ...
 
 
-
 class Aside(Protocol):
     def send(self, message: str) -> None: ...
 
