@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -11,7 +12,7 @@ from tests.e2e.deployed import ByHeader, Connection, unique, wait_for
 from tests.isolation.attempts import Thief, by_role, everything
 from tests.isolation.door import Answer, Request
 from tests.isolation.matrix import ACCESS, rows
-from tests.isolation.side import Side, plant, plant_policy
+from tests.isolation.side import Side, plant, plant_platform, plant_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +27,6 @@ class HttpDoor:
         self._connection = Connection(url, ByHeader())
 
     def send(self, request: Request) -> Answer:
-        import json
-
         answer = self._connection.call(
             request.method,
             quote(request.path, safe="/%"),
@@ -37,11 +36,15 @@ class HttpDoor:
             headers=request.sent_headers,
         )
         body = answer.body
-        text = body.decode() if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False)
+        text = body.decode() if isinstance(body, bytes) else _compact(body)
         return Answer(answer.status, answer.headers, text)
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _compact(body: Any) -> str:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +62,15 @@ def sides(api: Api, admin_key: str) -> Iterator[tuple[Side, Side]]:
             assert wait_for(seen, 30, "both rules fire")
 
         planted.append(plant(door, side.tenant, admin_key, settle, side))
+    plant_platform((planted[0], planted[1]), admin_key, is_live=False)
     yield planted[0], planted[1]
     for side in planted:
-        for path, kind, key in (("/alerts/rules", "rules", "id"),):
-            for found in side.send(Request("GET", path)).body[kind]:
-                if found["tenant_id"] == side.tenant:
-                    side.send(Request("DELETE", f"{path}/{found[key]}"))
+        for found in side.send(Request("GET", "/alerts/rules")).body["rules"]:
+            if found["tenant_id"] == side.tenant:
+                side.send(Request("DELETE", f"/alerts/rules/{found['id']}"))
+    for kind, path in (("rule_id", "/alerts/rules"), ("silence_id", "/alerts/silences")):
+        gone = Request("DELETE", f"{path}/{planted[0].platform[kind]}", secret=admin_key)
+        planted[0].send(gone)
     door.close()
 
 
