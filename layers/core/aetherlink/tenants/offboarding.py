@@ -132,7 +132,8 @@ class Offboarding:
             return cursor
         digest = self._export.manifest(job, record, cursor)
         kept = {name: cursor[name] for name in ("credentials", "seen", "done", "items")}
-        erasing = {"phase": "erase", "manifest": digest, "pass": 1, "erased": {}, "objects": 0}
+        erasing = {"phase": "erase", "manifest": digest, "erased": {}, "objects": 0}
+        erasing["pass"] = 1
         return {**kept, **erasing, **self._first(), **_nothing_found()}
 
     def _erase_page(self, tenant: TenantId, cursor: Cursor) -> Cursor:
