@@ -14,7 +14,7 @@ from aetherlink.notify.webhook import Webhook
 from aetherlink.platform.config import config, dispatch_config
 from aetherlink.platform.messaging import Queue
 from aetherlink.platform.outbound import Outbound, parse_allow_list
-from aetherlink.wiring import control_table, event_store
+from aetherlink.wiring import control_table, event_store, in_hand
 
 settings = dispatch_config()
 dispatcher = Dispatcher(
@@ -25,6 +25,7 @@ dispatcher = Dispatcher(
     dead_letters=Queue(settings.notifications_dead_letter_queue),
     schedule=parse_schedule(settings.delivery_retry_seconds),
     lease=timedelta(seconds=settings.delivery_timeout_seconds + 25),
+    in_hand=in_hand(),
     now=utc_now,
 )
 

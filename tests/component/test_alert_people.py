@@ -449,3 +449,22 @@ def test_silence_makes_an_alert(stack: Stack, monkeypatch: pytest.MonkeyPatch) -
     sweep_after(stack, monkeypatch, seconds=61)
     (alert,) = raised(stack)
     assert alert["payload"]["measure"] == "absence"
+
+
+def test_an_alert_is_in_hand_while_somebody_has_it_and_when_it_is_over(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a step of escalation asks before it is told."""
+    from aetherlink.wiring import in_hand
+
+    alert = fire(stack, window_seconds=60)
+    path = f"/alerts/{alert['id']}/ack"
+    asked = in_hand()
+
+    assert not asked("acme", alert["id"])
+    stack.call("POST", path, tenant="acme")
+    assert asked("acme", alert["id"])
+    stack.call("DELETE", path, tenant="acme")
+    assert not asked("acme", alert["id"])
+    sweep_after(stack, monkeypatch, seconds=61)
+    assert asked("acme", alert["id"])

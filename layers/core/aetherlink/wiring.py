@@ -14,7 +14,7 @@ from aetherlink.platform.config import config
 from aetherlink.platform.dynamo import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from aetherlink.alerts.alarm import QueueAlarm
     from aetherlink.alerts.announcing import Announcer
@@ -189,6 +189,23 @@ def people() -> People:
         alarm=alarm(),
         now=utc_now,
     )
+
+
+def in_hand() -> Callable[[str, str], bool]:
+    """Whether somebody has an alert in hand, or it is over: then nobody else need be told of it."""
+    from aetherlink.alerts.episode import State  # noqa: PLC0415
+    from aetherlink.alerts.episode_store import EpisodeStore  # noqa: PLC0415
+
+    episodes = EpisodeStore(control_table())
+
+    def is_in_hand(tenant: str, episode_id: str) -> bool:
+        episode = episodes.get(TenantId(tenant), episode_id)
+        if episode is None:
+            return False
+        has_somebody = episode.acknowledged and episode.acknowledged.holds_at(utc_now())
+        return bool(has_somebody) or episode.state is State.RESOLVED
+
+    return is_in_hand
 
 
 def backtests() -> Backtests:

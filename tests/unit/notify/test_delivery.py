@@ -53,7 +53,8 @@ def an_alert(**given: Any) -> dict[str, Any]:
 class World:
     """Storage, queues, a clock and a receiver, in memory."""
 
-    def __init__(self, *outcomes: Outcome) -> None:
+    def __init__(self, *outcomes: Outcome, webhooks: str = "https://hooks.example/a") -> None:
+        self.in_hand = False
         self.now = NOON
         self.kept: dict[str, Delivery] = {}
         self.events: list[Event] = []
@@ -64,12 +65,13 @@ class World:
         self.before_save: Any = None
         self.dispatcher = Dispatcher(
             self,
-            configured("https://hooks.example/a"),
+            configured(webhooks),
             self.post,
             queue=_Queue(self.queue),
             dead_letters=_Queue(self.dead, timed=False),
             schedule=SCHEDULE,
             lease=timedelta(seconds=30),
+            in_hand=lambda _tenant, _episode: self.in_hand,
             now=lambda: self.now,
         )
 
@@ -232,3 +234,59 @@ def test_no_rule_name_becomes_markup(name: str) -> None:
     assert line.count("`") == 2
     assert "<" not in line
     assert ">" not in line
+
+
+STEP = "https://pager.example/p#after=1200"
+
+
+def resolved_alert() -> dict[str, Any]:
+    return {**an_alert(), "event_type": "ops.alert.resolved"}
+
+
+def test_a_step_of_escalation_is_told_later_if_nobody_has_the_alert_in_hand() -> None:
+    world = World(webhooks=STEP)
+
+    assert world.run({"event": an_alert()}) == [State.PENDING]
+    ((later, delay),) = world.queue
+    assert (world.sent, delay) == ([], 1200)
+    world.now += timedelta(seconds=1200)
+    assert world.run(later) == [State.DELIVERED]
+    assert world.run({"event": resolved_alert()}) == [State.DELIVERED]
+
+
+def test_a_step_of_escalation_is_not_told_of_what_somebody_has_in_hand() -> None:
+    world = World(webhooks=STEP)
+    world.run({"event": an_alert()})
+    ((later, _),) = world.queue
+
+    world.in_hand, world.now = True, world.now + timedelta(seconds=1200)
+    assert world.run(later) == [State.CANCELLED]
+    assert world.run({"event": resolved_alert()}) == [State.CANCELLED]
+    assert world.sent == []
+
+
+def test_an_alert_that_ended_before_the_step_is_nobodys_news() -> None:
+    world = World(webhooks=STEP)
+    world.run({"event": an_alert()})
+
+    assert world.run({"event": resolved_alert()}) == [State.CANCELLED]
+    assert world.sent == []
+
+
+def test_a_step_that_was_tried_goes_on_though_the_alert_is_in_hand_now() -> None:
+    """It may have been told without our knowing; then it must hear of the end too."""
+    world = World(Outcome(ms=1, status=503), webhooks=STEP)
+    world.run({"event": an_alert()})
+    world.now += timedelta(seconds=1200)
+    world.run({"delivery_id": next(iter(world.kept))})
+
+    world.in_hand, world.now = True, world.now + timedelta(seconds=5)
+    assert world.run({"delivery_id": next(iter(world.kept))}) == [State.DELIVERED]
+
+
+def test_the_step_stands_in_the_fragment_and_is_never_sent() -> None:
+    plain, step = configured("https://a.example/x,https://a.example/x#after=60")
+
+    assert (plain.url, plain.after) == ("https://a.example/x", timedelta(0))
+    assert (step.url, step.after) == ("https://a.example/x", timedelta(seconds=60))
+    assert plain.id != step.id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -22,14 +23,21 @@ class State(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
     DEAD_LETTER = "dead_letter"
+    # Not needed any more: somebody has the alert in hand, or it is over.
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where alerts go. Its URL is a secret: whoever has it can post there."""
+    """Where alerts go. Its URL is a secret: whoever has it can post there.
+
+    With `after` it is a step of escalation: told so long after an alert began, and only if nobody
+    has taken it in hand by then.
+    """
 
     id: str
     url: str
+    after: timedelta = timedelta(0)
 
     def __repr__(self) -> str:
         return f"Endpoint({self.id}, {self.label})"
@@ -41,9 +49,19 @@ class Endpoint:
 
 
 def configured(webhooks: str) -> tuple[Endpoint, ...]:
-    """The endpoints in parameter AlertWebhooks: comma-separated URLs, each once."""
+    """The endpoints in parameter AlertWebhooks: comma-separated URLs, each once.
+
+    `https://pager.example/x#after=900` is a step of escalation after 900 seconds. (A fragment is never
+    sent, so it cannot be a part of the URL.)
+    """
     urls = dict.fromkeys(url.strip() for url in webhooks.split(",") if url.strip())
-    return tuple(Endpoint(id=f"wh_{digest(url)}", url=url) for url in urls)
+    return tuple(_endpoint(url) for url in urls)
+
+
+def _endpoint(text: str) -> Endpoint:
+    step = re.fullmatch(r"([^#]+)#after=(\d{1,6})", text)
+    url, after = (step[1], timedelta(seconds=int(step[2]))) if step else (text, timedelta(0))
+    return Endpoint(id=f"wh_{digest(text)}", url=url, after=after)
 
 
 def parse_schedule(text: str) -> tuple[timedelta, ...]:
@@ -84,22 +102,31 @@ class Delivery:
         return f"msg_{digest(self.id)}"
 
 
+RAISED = "raised"
+
+
+def name_of(tenant: TenantId, episode_id: str, transition: str, endpoint_id: str) -> str:
+    """A delivery's id: the same for the same alert's transition and endpoint."""
+    return tenant_bound(tenant, digest(episode_id, transition, endpoint_id))
+
+
 def draft(alert: dict[str, Any], endpoint: Endpoint, body: str, now: datetime) -> Delivery:
     """The one delivery of an alert's transition to an endpoint; its id is the same each time."""
     payload = alert["payload"]
     transition = str(alert["event_type"]).rpartition(".")[2]
     tenant = TenantId(alert["tenant_id"])
-    token = digest(str(payload["episode_id"]), transition, endpoint.id)
+    episode = str(payload["episode_id"])
+    waits = endpoint.after if transition == RAISED else timedelta(0)
     return Delivery(
-        id=tenant_bound(tenant, token),
+        id=name_of(tenant, episode, transition, endpoint.id),
         tenant_id=tenant,
         endpoint_id=endpoint.id,
         body=body,
         rule_id=str(payload.get("rule_id", "")),
-        episode_id=str(payload["episode_id"]),
+        episode_id=episode,
         transition=transition,
         created_at=now,
-        due_at=now,
+        due_at=now + waits,
     )
 
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from aetherlink.events.model import Event, Severity, announce
 from aetherlink.notify import slack
 from aetherlink.notify.model import (
+    RAISED,
     Delivery,
     Endpoint,
     Outcome,
     State,
     draft,
+    name_of,
     revive,
     settle,
 )
@@ -50,7 +52,10 @@ class Waiting(Protocol):
 
 
 class Dispatcher:
-    """`lease` must outlast one attempt: it is how long a dispatcher that died blocks the next try."""
+    """`lease` must outlast one attempt: it is how long a dispatcher that died blocks the next try.
+
+    `in_hand` says of an alert, by tenant and episode, whether somebody has it or it is over.
+    """
 
     def __init__(
         self,
@@ -62,6 +67,7 @@ class Dispatcher:
         dead_letters: Waiting,
         schedule: Sequence[timedelta],
         lease: timedelta,
+        in_hand: Callable[[str, str], bool],
         now: Callable[[], datetime],
     ) -> None:
         self._deliveries = deliveries
@@ -71,6 +77,7 @@ class Dispatcher:
         self._dead_letters = dead_letters
         self._schedule = schedule
         self._lease = lease
+        self._in_hand = in_hand
         self._now = now
 
     def open(self, message: str) -> list[str]:
@@ -99,10 +106,28 @@ class Dispatcher:
             return delivery.state
         if delivery.leased_until and delivery.leased_until > now:
             raise BusyError(delivery_id)
+        if self._is_needless(delivery):
+            cancelled = replace(delivery, state=State.CANCELLED)
+            if self._deliveries.save(delivery, cancelled) is None:
+                raise BusyError(delivery_id)
+            return State.CANCELLED
         claimed = self._deliveries.save(delivery, replace(delivery, leased_until=now + self._lease))
         if claimed is None:
             raise BusyError(delivery_id)
         return self._settle(claimed, self._sent(claimed))
+
+    def _is_needless(self, delivery: Delivery) -> bool:
+        """Of a step of escalation: the alert's beginning, if it is in hand before the step was ever
+        tried; its end, if the step was never told of the beginning."""
+        endpoint = self._endpoints.get(delivery.endpoint_id)
+        if endpoint is None or not endpoint.after or delivery.tries:
+            return False
+        if delivery.transition == RAISED:
+            return self._in_hand(delivery.tenant_id, delivery.episode_id)
+        began = self._deliveries.get(
+            name_of(delivery.tenant_id, delivery.episode_id, RAISED, endpoint.id)
+        )
+        return began is None or not began.tries
 
     def _sent(self, delivery: Delivery) -> Outcome:
         endpoint = self._endpoints.get(delivery.endpoint_id)
