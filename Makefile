@@ -38,11 +38,11 @@ demo: up ## a flaky service, its events, the alert at a webhook, with real times
 
 unit: ## unit, component and contract tests alone
 	$(local) dev
-	@$(dev)/pytest -n auto $(ARGS)
+	@$(dev)/pytest -n auto --dist loadgroup $(ARGS)
 
 coverage: ## the same, and what they reach; takes half as long again
 	$(local) dev
-	@$(dev)/pytest -n auto --cov --cov-report=term $(ARGS)
+	@$(dev)/pytest -n auto --dist loadgroup --cov --cov-report=term $(ARGS)
 
 e2e: up ## the tests against the deployed stack   [ENDPOINT=]
 	$(local) dev

@@ -17,6 +17,9 @@ import pytest
 import yaml
 from moto import mock_aws
 from moto.dynamodb.models import dynamodb_backends
+from moto.s3.models import s3_backends
+from moto.sns.models import sns_backends
+from moto.sqs.models import sqs_backends
 
 from aetherlink.kernel.access import ROUTES
 
@@ -228,33 +231,71 @@ def stack() -> Iterator[Stack]:
         yield made
 
 
+QUEUES = ("aside-test", "notifications-test", "dead-test", "jobs-test", "due-test")
+TABLES = (("EventsTable", "events-test"), ("ProjectionsTable", "projections-test"),
+          ("ControlTable", "control-test"), ("AuditTable", "audit-test"))  # fmt: skip
+ACCOUNT, REGION = "123456789012", "us-east-1"
+
+
 @contextmanager
 def standing() -> Iterator[Stack]:
-    """A fresh stack, for a test or for a module of them."""
+    """An empty stack, for a test or for a module of them.
+
+    It is made once a process and emptied for each: making clients and tables takes longer than most
+    tests do.
+    """
+    if not _is_standing():
+        _make()
+    _empty()
+    forget()
+    yield Stack()
+    forget()
+
+
+def _is_standing() -> bool:
+    tables = dynamodb_backends[ACCOUNT][REGION].tables
+    return bool(_MOCKS) and all(name in tables for _, name in TABLES)
+
+
+_MOCKS: list[Any] = []
+
+
+def _make() -> None:
     from aetherlink.platform import dynamo, messaging, objects
 
-    with mock_aws():
-        # Clients are cached per process, and moto's must be made inside its mock.
-        for cached in (dynamo.client, messaging._sns, messaging._sqs, objects._s3):
-            cached.cache_clear()
-        resources = template()["Resources"]
-        for name, table in (("EventsTable", "events"), ("ProjectionsTable", "projections"),
-                            ("ControlTable", "control"), ("AuditTable", "audit")):  # fmt: skip
-            _make_table(f"{table}-test", resources[name]["Properties"])
-        sns, sqs = boto3.client("sns"), boto3.client("sqs")
-        topic = sns.create_topic(Name="alerts-test")["TopicArn"]
-        for queue in ("aside-test", "notifications-test", "dead-test", "jobs-test", "due-test"):
-            sqs.create_queue(QueueName=queue)
-        sns.subscribe(
-            TopicArn=topic,
-            Protocol="sqs",
-            Endpoint="arn:aws:sqs:us-east-1:123456789012:notifications-test",
-            Attributes={"RawMessageDelivery": "true"},
-        )
-        forget()
-        yield Stack()
-        for cached in (dynamo.client, messaging._sns, messaging._sqs, objects._s3):
-            cached.cache_clear()
+    if not _MOCKS:
+        _MOCKS.append(mock_aws())
+        _MOCKS[0].start()
+    for backends in (dynamodb_backends, sqs_backends, sns_backends):
+        backends[ACCOUNT][REGION].reset()
+    # Clients are cached per process, and moto's must be made inside its mock.
+    for cached in (dynamo.client, messaging._sns, messaging._sqs, objects._s3):
+        cached.cache_clear()
+    resources = template()["Resources"]
+    for name, table in TABLES:
+        _make_table(table, resources[name]["Properties"])
+    sns, sqs = boto3.client("sns"), boto3.client("sqs")
+    topic = sns.create_topic(Name="alerts-test")["TopicArn"]
+    for queue in QUEUES:
+        sqs.create_queue(QueueName=queue)
+    sns.subscribe(
+        TopicArn=topic,
+        Protocol="sqs",
+        Endpoint=f"arn:aws:sqs:{REGION}:{ACCOUNT}:notifications-test",
+        Attributes={"RawMessageDelivery": "true"},
+    )
+
+
+def _empty() -> None:
+    """Nothing in tables, streams, queues and buckets."""
+    for table in dynamodb_backends[ACCOUNT][REGION].tables.values():
+        table.items.clear()
+        if table.stream_shard:
+            table.stream_shard.items.clear()
+    for queue in sqs_backends[ACCOUNT][REGION].queues.values():
+        queue._messages.clear()
+        queue.pending_messages.clear()
+    s3_backends[ACCOUNT]["aws"].reset()
 
 
 def forget() -> None:

@@ -31,6 +31,9 @@ from tests.isolation.matrix import (
 )
 from tests.isolation.side import Side, plant_policy
 
+# One process plants the two tenants, once.
+pytestmark = pytest.mark.xdist_group("isolation")
+
 ACCESS_ROWS, REACH_ROWS = rows(ACCESS), rows(REACH)
 BY_NAME = {row.name: row for row in ACCESS_ROWS}
 
@@ -133,12 +136,19 @@ def test_an_admin_ends_its_own_tenant_and_no_other(world: World) -> None:
 
 def test_what_one_tenant_did_makes_nothing_of_the_others_happen_later(world: World) -> None:
     """The relay, the jobs and the sealer work for everybody at once."""
+    # Not the hundred jobs that the tests before this one have left: the same kinds are made here.
+    world.stack.queue("jobs-test")
     world.settle()
     before = belongings(world.globex.tenant)
     for row in REACH_ROWS:
-        for attempt in by_reach(row, BY_NAME[row.name], world.acme, world.globex):
-            if attempt.request.method != "GET" and " as admin" in attempt.name:
-                world.thief.faults(attempt)
+        # These write nothing of their own, and take long.
+        if row.method != "GET" and row.template not in (
+            "/alerts/evaluate",
+            "/alerts/rules/backtest",
+        ):
+            for attempt in by_reach(row, BY_NAME[row.name], world.acme, world.globex):
+                if attempt.name.endswith(("admin, body", "admin, query", "admin, stolen")):
+                    world.thief.faults(attempt)
     world.settle()
 
     after = belongings(world.globex.tenant)

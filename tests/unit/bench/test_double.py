@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.core.models import botocore_stubber
+from moto.dynamodb.models import dynamodb_backends
 
 from tools.bench.dynamodb import Double
 from tools.bench.expressions import Scope, UnsupportedError, condition, update
@@ -81,6 +82,8 @@ def _outcome(client: Any, operation: str, request: dict[str, Any]) -> Any:
 @pytest.fixture
 def both() -> Iterator[Pair]:
     with mock_aws():
+        # A stack of other tests may stand in this process; that is made anew where it is missed.
+        dynamodb_backends["123456789012"]["us-east-1"].reset()
         yield Pair()
 
 
