@@ -21,7 +21,7 @@ from aetherlink.events.model import Event, Severity
 from aetherlink.events.statistics import Statistics, Stats
 from aetherlink.kernel.tenancy import SYSTEM, TenantId
 from aetherlink.kernel.time import to_text, utc_now
-from aetherlink.platform.dynamo import Table
+from aetherlink.platform.dynamo import ConditionFailedError, ContendedError, Table
 from tests.component.conftest import Stack
 
 NOON = datetime(2026, 11, 23, 12, 30, 20, tzinfo=UTC)
@@ -190,6 +190,50 @@ def test_a_tenants_move_to_another_retention_keeps_the_sum_over_everybody(stack:
     late._keeping._cached, late._keeping._read_at = bench.keeping.terms(), NOON
     late.enter([event("acme", timedelta(minutes=1)), event("acme", timedelta(days=1))])
     assert (bench.of("acme").total, bench.of(None).total) == (9, 39)
+
+
+@pytest.mark.parametrize("meanwhile", ["counted", "moved", "moved elsewhere"])
+def test_a_bucket_that_changes_while_it_moves_is_moved_as_it_is_then(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """Two policies said one after the other are two jobs at once; and events go on coming in."""
+    bench, acme = Bench(), TenantId("acme")
+    bench.journal().enter([event("acme", timedelta(hours=1))])
+    first, last = bucket(Level.DAY, NOON - DAY), bucket(Level.DAY, NOON)
+    move, others = CountStore._move, iter(["once"])
+
+    def raced(counts: CountStore, *moving: Any) -> None:
+        if next(others, None):
+            if meanwhile == "counted":
+                bench.journal().enter([event("acme", timedelta(hours=1))])
+            else:
+                move(counts, *moving[:-1], 7 if meanwhile == "moved" else 9)
+        move(counts, *moving)
+
+    monkeypatch.setattr(CountStore, "_move", raced)
+    bench.counts.reclassify(acme, Level.DAY, first, last, 7)
+
+    expected = 2 if meanwhile == "counted" else 1
+    found = {item["sk"]: item for item in bench.table.query_all("pk = :pk", pk="acme#counts")}
+    assert found[f"{Level.DAY}#{last}"]["retention_days"] == 7
+    for days, number in ((7, expected), (9, 0), (30, 0)):
+        classed = bench.table.get(f"*#counts#{days}", f"{Level.DAY}#{last}") or {}
+        assert sum(n for name, n in classed.items() if "|" in name) == number
+
+
+def test_a_bucket_that_never_stands_still_is_tried_again_later(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench()
+    bench.journal().enter([event("acme", timedelta(hours=1))])
+    first, last = bucket(Level.DAY, NOON - DAY), bucket(Level.DAY, NOON)
+
+    def lost(counts: CountStore, *moving: Any) -> None:
+        raise ConditionFailedError(None)
+
+    monkeypatch.setattr(CountStore, "_move", lost)
+    with pytest.raises(ContendedError):
+        bench.counts.reclassify(TenantId("acme"), Level.DAY, first, last, 7)
 
 
 def test_a_correction_makes_every_count_what_there_is(stack: Stack) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Each with its count over all tenants: a transaction takes 25.
 _REMOVED_TOGETHER = 12
+# A bucket is counted on once per batch of the relay, and a move takes a few milliseconds.
+_TRIES = 5
 
 
 class CountStore:
@@ -116,14 +118,25 @@ class CountStore:
     def reclassify(
         self, tenant: TenantId, level: Level, first: Bucket, last: Bucket, days: int
     ) -> int:
-        """Count a tenant's buckets, over all tenants, under another retention; how many moved."""
+        """Count a tenant's buckets, over all tenants, under another retention; how many moved.
+        ContendedError if somebody counts on one faster than it can be moved."""
         self._table.put_many([{"pk": "*#counts", "sk": str(days)}])
-        moved = 0
-        for item in self._items(f"{tenant}#counts", Segment(level, first, last)):
-            if int(item["retention_days"]) != days:
-                self._move(tenant, item, days)
-                moved += 1
-        return moved
+        items = self._items(f"{tenant}#counts", Segment(level, first, last))
+        return sum(self._moved(tenant, item, days) for item in items)
+
+    def _moved(self, tenant: TenantId, item: Item, days: int) -> bool:
+        found: Item | None = item
+        for _ in range(_TRIES):
+            if found is None or int(found["retention_days"]) == days:
+                return False
+            try:
+                self._move(tenant, found, days)
+            except ConditionFailedError:
+                # Counted on meanwhile, or moved or removed by another job: as it is now.
+                found = self._table.get(f"{tenant}#counts", str(item["sk"]))
+            else:
+                return True
+        raise ContendedError("The counts change faster than they can be moved; try again")
 
     def _move(self, tenant: TenantId, item: Item, days: int) -> None:
         level, _, name = str(item["sk"]).partition("#")
