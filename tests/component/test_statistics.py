@@ -200,7 +200,8 @@ def test_a_bucket_that_changes_while_it_moves_is_moved_as_it_is_then(
     bench, acme = Bench(), TenantId("acme")
     bench.journal().enter([event("acme", timedelta(hours=1))])
     first, last = bucket(Level.DAY, NOON - DAY), bucket(Level.DAY, NOON)
-    move, others = CountStore._move, iter(["once"])
+    move: Any = CountStore._move
+    others = iter(["once"])
 
     def raced(counts: CountStore, *moving: Any) -> None:
         if next(others, None):
