@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from time import process_time
 from typing import Any
+from zoneinfo import ZoneInfo, reset_tzpath
 
 import pytest
 from hypothesis import given
@@ -316,3 +317,11 @@ def test_an_end_before_the_start_is_refused() -> None:
                 "ends_at": "2026-11-23T12:00:00Z",
             }
         )
+
+
+def test_time_zones_are_known_where_the_system_has_none() -> None:
+    reset_tzpath(to=[])
+    try:
+        assert ZoneInfo.no_cache("Europe/Zurich").key == "Europe/Zurich"
+    finally:
+        reset_tzpath()
