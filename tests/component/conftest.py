@@ -22,6 +22,7 @@ from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
 
 from aetherlink.kernel.access import ROUTES
+from tests.component import permissions
 
 ROOT = Path(__file__).parents[2]
 
@@ -127,7 +128,7 @@ class Stack:
                 if (at.get("Method"), at.get("Path")) == (method, resource):
                     module = importlib.import_module(HANDLERS[name])
                     handler: Callable[..., Any] = module.lambda_handler
-                    return handler
+                    return permissions.acting_as(name)(handler)
         raise LookupError(f"no function takes {method} {resource}")
 
     def _resource(self, method: str, path: str) -> tuple[str, dict[str, str] | None]:
@@ -248,8 +249,11 @@ def standing() -> Iterator[Stack]:
         _make()
     _empty()
     forget()
+    permissions.watch()
+    permissions.refused.clear()
     yield Stack()
     forget()
+    assert not permissions.refused, sorted(set(permissions.refused))
 
 
 def _is_standing() -> bool:
