@@ -1,67 +1,54 @@
-"""Deliveries: one alert's transition on its way to one endpoint, and when to try again. Pure."""
+"""Deliveries: one message on its way to one endpoint, and when to try again. Pure."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from aetherlink.kernel.ids import digest, tenant_bound
-from aetherlink.kernel.tenancy import TenantId
+from aetherlink.kernel.time import to_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from aetherlink.kernel.tenancy import TenantId
+    from aetherlink.notify.endpoint import Endpoint
+
 # Refusals that say "not now" rather than "never" (RFC 9110 §15.5.9, RFC 8470, RFC 6585).
 TRANSIENT_STATUSES = frozenset({408, 425, 429})
+_TOO_MANY, _GONE = 429, 410
+# A wait is longer by up to a tenth: what failed together does not come back together.
+_JITTER = 0.1
+# What a receiver may ask us to wait (Retry-After); it may not put an alert off for good.
+LONGEST_WAIT = timedelta(hours=24)
+RAISED, RESOLVED = "raised", "resolved"
 
 
 class State(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
+    # Refused for good: trying again cannot help.
+    FAILED = "failed"
+    # Tried as often as the schedule says.
     DEAD_LETTER = "dead_letter"
+    # Told within a digest.
+    DIGESTED = "digested"
     # Not needed any more: somebody has the alert in hand, or it is over.
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    """Where alerts go. Its URL is a secret: whoever has it can post there.
-
-    With `after` it is a step of escalation: told so long after an alert began, and only if nobody
-    has taken it in hand by then.
-    """
-
-    id: str
-    url: str
-    after: timedelta = timedelta(0)
-
-    def __repr__(self) -> str:
-        return f"Endpoint({self.id}, {self.label})"
-
-    @property
-    def label(self) -> str:
-        """What may be shown of it."""
-        return urlsplit(self.url).hostname or "?"
+GIVEN_UP = frozenset({State.FAILED, State.DEAD_LETTER})
 
 
-def configured(webhooks: str) -> tuple[Endpoint, ...]:
-    """The endpoints in parameter AlertWebhooks: comma-separated URLs, each once.
+class Trouble(StrEnum):
+    """What kind of failure it was, hence what to do about it."""
 
-    `https://pager.example/x#after=900` is a step of escalation after 900 seconds. (A fragment is never
-    sent, so it cannot be a part of the URL.)
-    """
-    urls = dict.fromkeys(url.strip() for url in webhooks.split(",") if url.strip())
-    return tuple(_endpoint(url) for url in urls)
-
-
-def _endpoint(text: str) -> Endpoint:
-    step = re.fullmatch(r"([^#]+)#after=(\d{1,6})", text)
-    url, after = (step[1], timedelta(seconds=int(step[2]))) if step else (text, timedelta(0))
-    return Endpoint(id=f"wh_{digest(text)}", url=url, after=after)
+    TRANSIENT = "transient"
+    PERMANENT = "permanent"
+    RATE_LIMITED = "rate_limited"
+    UNKNOWN = "unknown"
 
 
 def parse_schedule(text: str) -> tuple[timedelta, ...]:
@@ -71,29 +58,38 @@ def parse_schedule(text: str) -> tuple[timedelta, ...]:
 
 @dataclass(frozen=True)
 class Attempt:
+    """`error` says what went wrong, in words for people; both are None where all went well."""
+
     at: datetime
     ms: int
     status: int | None
     error: str | None
+    trouble: Trouble | None = None
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """`version` counts the changes that were stored; `leased_until` is set while one is sending."""
+    """`version` counts the changes that were stored; `leased_until` is set while one is sending.
+
+    `tenant_id` is whose endpoint it is. `event` is the flat event that it tells of.
+    """
 
     id: str
     tenant_id: TenantId
     endpoint_id: str
-    body: str
-    rule_id: str
-    episode_id: str
-    transition: str
+    event: dict[str, Any]
     created_at: datetime
     due_at: datetime
+    transition: str = ""
+    episode_id: str = ""
     state: State = State.PENDING
     attempts: tuple[Attempt, ...] = ()
     tries: int = 0
     leased_until: datetime | None = None
+    # A digest's own: the window that it closes. Of one in a digest: which.
+    is_digest: bool = False
+    digest_id: str | None = None
+    replays: int = 0
     version: int = 0
 
     @property
@@ -101,30 +97,72 @@ class Delivery:
         """The `webhook-id`: the same for every attempt, so that a receiver can drop a repeat."""
         return f"msg_{digest(self.id)}"
 
+    @property
+    def rule_id(self) -> str:
+        return str(self.event.get("payload", {}).get("rule_id", ""))
 
-RAISED = "raised"
+    def shown(self, *, whole: bool = False) -> dict[str, Any]:
+        last = self.attempts[-1] if self.attempts else None
+        brief: dict[str, Any] = {
+            "id": self.id,
+            "tenant_id": self.tenant_id,
+            "endpoint_id": self.endpoint_id,
+            "webhook_id": self.message_id,
+            "state": str(self.state),
+            "event_id": self.event.get("event_id"),
+            "event_type": self.event.get("event_type"),
+            "event_tenant_id": self.event.get("tenant_id"),
+            "severity": self.event.get("severity"),
+            "episode_id": self.episode_id or None,
+            "digest_id": self.digest_id,
+            "is_digest": self.is_digest,
+            "attempt_count": len(self.attempts),
+            "last_status": last and last.status,
+            "last_error": last and last.error,
+            "error_class": last and last.trouble and str(last.trouble),
+            "created_at": to_text(self.created_at),
+            "next_attempt_at": to_text(self.due_at) if self.state is State.PENDING else None,
+        }
+        if not whole:
+            return brief
+        return {
+            **brief,
+            "replays": self.replays,
+            "event": self.event,
+            "attempts": [
+                {
+                    "at": to_text(attempt.at),
+                    "ms": attempt.ms,
+                    "status": attempt.status,
+                    "error": attempt.error,
+                    "error_class": attempt.trouble and str(attempt.trouble),
+                }
+                for attempt in self.attempts
+            ],
+        }
 
 
-def name_of(tenant: TenantId, episode_id: str, transition: str, endpoint_id: str) -> str:
-    """A delivery's id: the same for the same alert's transition and endpoint."""
-    return tenant_bound(tenant, digest(episode_id, transition, endpoint_id))
+def name_of(tenant: TenantId, subject: str, transition: str, endpoint_id: str) -> str:
+    """A delivery's id: the same for the same subject (an alert, or an event), transition and endpoint."""
+    return tenant_bound(tenant, digest(subject, transition, endpoint_id))
 
 
-def draft(alert: dict[str, Any], endpoint: Endpoint, body: str, now: datetime) -> Delivery:
-    """The one delivery of an alert's transition to an endpoint; its id is the same each time."""
-    payload = alert["payload"]
-    transition = str(alert["event_type"]).rpartition(".")[2]
-    tenant = TenantId(alert["tenant_id"])
-    episode = str(payload["episode_id"])
+def draft(event: dict[str, Any], endpoint: Endpoint, now: datetime) -> Delivery:
+    """The one delivery of an alert's transition, or of another event, to an endpoint; its id is the
+    same each time."""
+    payload = event.get("payload", {})
+    prefix, _, word = str(event["event_type"]).rpartition(".")
+    episode = str(payload.get("episode_id", "")) if prefix == "ops.alert" else ""
+    transition = word if episode else ""
+    subject = episode or f"{event['tenant_id']}/{event['event_id']}"
     waits = endpoint.after if transition == RAISED else timedelta(0)
     return Delivery(
-        id=name_of(tenant, episode, transition, endpoint.id),
-        tenant_id=tenant,
+        id=name_of(endpoint.tenant_id, subject, transition, endpoint.id),
+        tenant_id=endpoint.tenant_id,
         endpoint_id=endpoint.id,
-        body=body,
-        rule_id=str(payload.get("rule_id", "")),
-        episode_id=episode,
+        event=event,
         transition=transition,
+        episode_id=episode,
         created_at=now,
         due_at=now + waits,
     )
@@ -132,41 +170,80 @@ def draft(alert: dict[str, Any], endpoint: Endpoint, body: str, now: datetime) -
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one attempt came to."""
+    """What one attempt came to. `retry_after` is what the receiver asked for."""
 
     ms: int
     status: int | None = None
     error: str | None = None
     permanent: bool = False
+    retry_after: timedelta | None = None
 
     @property
     def is_success(self) -> bool:
         return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 - 2xx
 
     @property
+    def is_gone(self) -> bool:
+        """It will never take anything again (RFC 9110 §15.5.11)."""
+        return self.status == _GONE
+
+    @property
     def is_final(self) -> bool:
         """Trying again cannot help: refused for good, by us or by the receiver."""
-        is_client_error = self.status is not None and 400 <= self.status < 500  # noqa: PLR2004
-        return self.permanent or (is_client_error and self.status not in TRANSIENT_STATUSES)
+        return self.trouble is Trouble.PERMANENT
+
+    @property
+    def trouble(self) -> Trouble | None:
+        if self.is_success:
+            return None
+        if self.permanent:
+            return Trouble.PERMANENT
+        if self.status is None:
+            # Not reached, or no answer in time.
+            return Trouble.TRANSIENT
+        if self.status == _TOO_MANY:
+            return Trouble.RATE_LIMITED
+        if self.status in TRANSIENT_STATUSES or self.status >= 500:  # noqa: PLR2004 - 5xx
+            return Trouble.TRANSIENT
+        return Trouble.PERMANENT if self.status >= 400 else Trouble.UNKNOWN  # noqa: PLR2004 - 4xx
 
 
 def settle(
     delivery: Delivery, outcome: Outcome, schedule: Sequence[timedelta], now: datetime
 ) -> Delivery:
     """The delivery after an attempt: delivered, due again, or given up."""
+    attempt = Attempt(now, outcome.ms, outcome.status, outcome.error, outcome.trouble)
     tried = replace(
         delivery,
-        attempts=(*delivery.attempts, Attempt(now, outcome.ms, outcome.status, outcome.error)),
+        attempts=(*delivery.attempts, attempt),
         tries=delivery.tries + 1,
         leased_until=None,
     )
     if outcome.is_success:
         return replace(tried, state=State.DELIVERED)
-    if outcome.is_final or tried.tries > len(schedule):
+    if outcome.is_final:
+        return replace(tried, state=State.FAILED)
+    if tried.tries > len(schedule):
         return replace(tried, state=State.DEAD_LETTER)
-    return replace(tried, due_at=now + schedule[tried.tries - 1])
+    return replace(tried, due_at=now + wait(tried, outcome, schedule))
+
+
+def wait(tried: Delivery, outcome: Outcome, schedule: Sequence[timedelta]) -> timedelta:
+    """As the schedule says and a little more, or as long as the receiver asks if that is longer. The
+    same each time it is asked, so that whoever settles the same attempt comes to the same."""
+    planned = schedule[tried.tries - 1]
+    share = int(digest(tried.id, str(tried.tries), length=8), 16) / 0xFFFFFFFF
+    asked = min(outcome.retry_after or timedelta(0), LONGEST_WAIT)
+    return max(planned * (1 + _JITTER * share), asked)
 
 
 def revive(delivery: Delivery, now: datetime) -> Delivery:
-    """A delivery that was given up, from the beginning; what was tried stays on record."""
-    return replace(delivery, state=State.PENDING, tries=0, due_at=now, leased_until=None)
+    """A delivery from the beginning; what was tried stays on record."""
+    return replace(
+        delivery,
+        state=State.PENDING,
+        tries=0,
+        due_at=now,
+        leased_until=None,
+        replays=delivery.replays + 1,
+    )

@@ -1,17 +1,21 @@
-"""Getting alerts to endpoints: each transition once, tried again until it arrives or is given up."""
+"""Getting messages to endpoints: each one once, tried again until it arrives or is given up."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aetherlink.events.model import Event, Severity, announce
-from aetherlink.notify import slack
+from aetherlink.kernel.tenancy import TenantId
+from aetherlink.notify.endpoint import disabled, is_past_patience
+from aetherlink.notify.flood import digest_of, opening, summary
 from aetherlink.notify.model import (
+    GIVEN_UP,
     RAISED,
+    RESOLVED,
     Delivery,
-    Endpoint,
     Outcome,
     State,
     draft,
@@ -19,12 +23,20 @@ from aetherlink.notify.model import (
     revive,
     settle,
 )
+from aetherlink.notify.notice import Notice
+from aetherlink.platform.telemetry import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from datetime import datetime, timedelta
+    from collections.abc import Callable, Iterator, Sequence
+
+    from aetherlink.notify.endpoint import Endpoint
+    from aetherlink.notify.notice import Link
 
 SOURCE = "aether-command-center"
+DELIVERY_FAILED = "ops.alert.delivery.failed"
+_MINUTE = timedelta(minutes=1)
+# How long an alert's end waits, each time, for its beginning to arrive.
+_ORDER = timedelta(seconds=1)
 
 
 class BusyError(Exception):
@@ -33,16 +45,28 @@ class BusyError(Exception):
 
 class Deliveries(Protocol):
     def get(self, delivery_id: str) -> Delivery | None: ...
-    def open(self, delivery: Delivery) -> Delivery: ...
+    def open(self, delivery: Delivery) -> tuple[Delivery, bool]: ...
     def save(
         self, earlier: Delivery, changed: Delivery, announcing: Event | None = None
     ) -> Delivery | None: ...
+    def into(self, told: Delivery, digest: Delivery) -> bool: ...
+    def digested(self, digest: Delivery) -> Iterator[dict[str, Any]]: ...
+    def passed(self, endpoint: Endpoint, since: datetime, name: str = "") -> int: ...
+
+
+class Endpoints(Protocol):
+    def get(self, endpoint_id: str) -> Endpoint | None: ...
+    def for_tenant(self, tenant: TenantId) -> list[Endpoint]: ...
+    def save(
+        self, earlier: Endpoint, changed: Endpoint, announcing: Event | None = None
+    ) -> bool: ...
+    def fares(self, endpoint: Endpoint, failing_since: datetime | None) -> None: ...
 
 
 class Sender(Protocol):
-    """Posts a body to an endpoint. Failures are outcomes, not exceptions."""
+    """Posts a message to an endpoint. Failures are outcomes, not exceptions."""
 
-    def __call__(self, endpoint: Endpoint, delivery: Delivery) -> Outcome: ...
+    def __call__(self, endpoint: Endpoint, notice: Notice) -> Outcome: ...
 
 
 class Waiting(Protocol):
@@ -54,13 +78,14 @@ class Waiting(Protocol):
 class Dispatcher:
     """`lease` must outlast one attempt: it is how long a dispatcher that died blocks the next try.
 
-    `in_hand` says of an alert, by tenant and episode, whether somebody has it or it is over.
+    `in_hand` says of an alert, by tenant and episode, whether somebody has it or it is over. `links`
+    are what a message about an alert offers: to take it in hand, to silence it.
     """
 
     def __init__(
         self,
         deliveries: Deliveries,
-        endpoints: Sequence[Endpoint],
+        endpoints: Endpoints,
         send: Sender,
         *,
         queue: Waiting,
@@ -68,33 +93,67 @@ class Dispatcher:
         schedule: Sequence[timedelta],
         lease: timedelta,
         in_hand: Callable[[str, str], bool],
+        links: Callable[[Delivery], tuple[Link, ...]],
         now: Callable[[], datetime],
     ) -> None:
         self._deliveries = deliveries
-        self._endpoints = {endpoint.id: endpoint for endpoint in endpoints}
+        self._endpoints = endpoints
         self._send = send
         self._queue = queue
         self._dead_letters = dead_letters
         self._schedule = schedule
         self._lease = lease
         self._in_hand = in_hand
+        self._links = links
         self._now = now
 
     def open(self, message: str) -> list[str]:
         """The ids of the deliveries that a queue message asks for.
 
-        A message is either an alert, as the relay announced it (a delivery for each endpoint), or
-        one delivery whose time has come. Raises ValueError or KeyError for anything else.
+        A message is either an event, as the relay announced it (a delivery for each endpoint that
+        wants it), or one delivery whose time has come. Raises ValueError or KeyError for anything else.
         """
         body = json.loads(message)
         if "delivery_id" in body:
             return [self._reopened(body)]
-        alert: dict[str, Any] = body["event"]
-        text, now = slack.message(alert), self._now()
+        event: dict[str, Any] = body["event"]
+        tenant = TenantId(str(event["tenant_id"]))
         return [
-            self._deliveries.open(draft(alert, endpoint, text, now)).id
-            for endpoint in self._endpoints.values()
+            self._opened(event, endpoint)
+            for endpoint in self._endpoints.for_tenant(tenant)
+            if self._is_wanted(event, endpoint)
         ]
+
+    def _is_wanted(self, event: dict[str, Any], endpoint: Endpoint) -> bool:
+        """Who was told of an alert's beginning is told of its end, whatever was changed meanwhile."""
+        if event["event_type"] != "ops.alert.resolved":
+            return endpoint.wants(event)
+        episode = str(event["payload"].get("episode_id", ""))
+        began = self._deliveries.get(name_of(endpoint.tenant_id, episode, RAISED, endpoint.id))
+        return began is not None if endpoint.min_severity else bool(began or endpoint.wants(event))
+
+    def _opened(self, event: dict[str, Any], endpoint: Endpoint) -> str:
+        delivery, is_new = self._deliveries.open(draft(event, endpoint, self._now()))
+        if is_new and endpoint.digesting and not endpoint.after:
+            self._into_digest(delivery, endpoint)
+        return delivery.id
+
+    def _into_digest(self, delivery: Delivery, endpoint: Endpoint) -> None:
+        """From so many in a window on, they are told together at its end."""
+        digesting, now = endpoint.digesting, self._now()
+        if digesting is None:
+            return
+        since = opening(now, digesting.window)
+        if self._deliveries.passed(endpoint, since, "digest") <= digesting.after:
+            return
+        digest = digest_of(endpoint, since, now)
+        if self._deliveries.get(digest.id) is None:
+            # First its message, then it: a message for what is not there does no harm, while a
+            # digest that no message comes for would keep what it was to tell.
+            self._wait(digest, now)
+            self._deliveries.open(digest)
+        if not self._deliveries.into(delivery, digest):
+            logger.info("told apart: its digest has gone", delivery_id=delivery.id)
 
     def attempt(self, delivery_id: str) -> State | None:
         """Send it if it is due; its state afterwards. None if there is no such delivery any more."""
@@ -106,49 +165,105 @@ class Dispatcher:
             return delivery.state
         if delivery.leased_until and delivery.leased_until > now:
             raise BusyError(delivery_id)
-        if self._is_needless(delivery):
-            cancelled = replace(delivery, state=State.CANCELLED)
-            if self._deliveries.save(delivery, cancelled) is None:
-                raise BusyError(delivery_id)
-            return State.CANCELLED
-        claimed = self._deliveries.save(delivery, replace(delivery, leased_until=now + self._lease))
-        if claimed is None:
-            raise BusyError(delivery_id)
-        return self._settle(claimed, self._sent(claimed))
+        endpoint = self._endpoints.get(delivery.endpoint_id)
+        began = self._beginning(delivery)
+        if endpoint and self._is_needless(delivery, endpoint, began):
+            return self._stored(delivery, replace(delivery, state=State.CANCELLED)).state
+        later = self._not_before(delivery, endpoint, began, now)
+        if later:
+            return self._postponed(delivery, later, now)
+        claimed = self._stored(delivery, replace(delivery, leased_until=now + self._lease))
+        return self._settle(claimed, endpoint, self._sent(claimed, endpoint))
 
-    def _is_needless(self, delivery: Delivery) -> bool:
+    def _stored(self, delivery: Delivery, changed: Delivery, event: Event | None = None) -> Delivery:
+        stored = self._deliveries.save(delivery, changed, event)
+        if stored is None:
+            raise BusyError(delivery.id)
+        return stored
+
+    def _beginning(self, delivery: Delivery) -> Delivery | None:
+        """Of an alert's end, the delivery of its beginning."""
+        if delivery.transition != RESOLVED:
+            return None
+        name = name_of(delivery.tenant_id, delivery.episode_id, RAISED, delivery.endpoint_id)
+        return self._deliveries.get(name)
+
+    def _is_needless(
+        self, delivery: Delivery, endpoint: Endpoint, began: Delivery | None
+    ) -> bool:
         """Of a step of escalation: the alert's beginning, if it is in hand before the step was ever
         tried; its end, if the step was never told of the beginning."""
-        endpoint = self._endpoints.get(delivery.endpoint_id)
-        if endpoint is None or not endpoint.after or delivery.tries:
+        if not endpoint.after or delivery.tries:
             return False
         if delivery.transition == RAISED:
-            return self._in_hand(delivery.tenant_id, delivery.episode_id)
-        began = self._deliveries.get(
-            name_of(delivery.tenant_id, delivery.episode_id, RAISED, endpoint.id)
-        )
-        return began is None or not began.tries
+            return self._in_hand(delivery.event["tenant_id"], delivery.episode_id)
+        if delivery.transition == RESOLVED:
+            return began is None or not began.tries
+        return False
 
-    def _sent(self, delivery: Delivery) -> Outcome:
-        endpoint = self._endpoints.get(delivery.endpoint_id)
+    def _not_before(
+        self, delivery: Delivery, endpoint: Endpoint | None, began: Delivery | None, now: datetime
+    ) -> datetime | None:
+        """When it may be sent, if that is later: an end after its beginning, and each at its
+        endpoint's pace."""
+        if began and began.state is State.PENDING:
+            return max(began.due_at, now) + _ORDER
+        if endpoint is None or not endpoint.enabled:
+            return None
+        minute = opening(now, _MINUTE)
+        passed = self._deliveries.passed(endpoint, minute, "rate")
+        full = (passed - 1) // endpoint.rate_per_minute
+        return minute + full * _MINUTE if full else None
+
+    def _postponed(self, delivery: Delivery, until: datetime, now: datetime) -> State:
+        put_off = self._stored(delivery, replace(delivery, due_at=until))
+        self._wait(put_off, now)
+        return put_off.state
+
+    def _sent(self, delivery: Delivery, endpoint: Endpoint | None) -> Outcome:
         if endpoint is None:
             return Outcome(ms=0, error="the endpoint is no longer configured", permanent=True)
-        return self._send(endpoint, delivery)
+        if not endpoint.enabled:
+            why = endpoint.disabled_because or "by hand"
+            return Outcome(ms=0, error=f"the endpoint is disabled ({why})", permanent=True)
+        digest = summary(self._deliveries.digested(delivery)) if delivery.is_digest else None
+        notice = Notice(
+            event=delivery.event,
+            message_id=delivery.message_id,
+            links=self._links(delivery),
+            digest=digest,
+        )
+        return self._send(endpoint, notice)
 
-    def _settle(self, claimed: Delivery, outcome: Outcome) -> State:
+    def _settle(self, claimed: Delivery, endpoint: Endpoint | None, outcome: Outcome) -> State:
         now = self._now()
         settled = settle(claimed, outcome, self._schedule, now)
         given_up = None
-        if settled.state is State.DEAD_LETTER:
+        if settled.state in GIVEN_UP:
             # First the queue: a crash in between makes a second dead letter, not a lost one.
             self._dead_letters.send(json.dumps({"delivery_id": settled.id, "revive": True}))
-            given_up = self._given_up(settled, now)
-        stored = self._deliveries.save(claimed, settled, given_up)
-        if stored is None:
-            raise BusyError(claimed.id)
+            if settled.event["event_type"] != DELIVERY_FAILED:
+                # Of that, another would follow, and another: two endpoints that both fail and both
+                # listen would keep each other busy for ever.
+                given_up = self._given_up(settled, endpoint, now)
+        stored = self._stored(claimed, settled, given_up)
         if stored.state is State.PENDING:
             self._wait(stored, now)
+        if endpoint and endpoint.enabled:
+            self._judge(endpoint, outcome, now)
         return stored.state
+
+    def _judge(self, endpoint: Endpoint, outcome: Outcome, now: datetime) -> None:
+        """How the endpoint fares: gone, failing since, or well again."""
+        if outcome.is_success:
+            if endpoint.failing_since:
+                self._endpoints.fares(endpoint, None)
+            return
+        if outcome.is_gone or is_past_patience(endpoint, now):
+            off = disabled(endpoint, "gone" if outcome.is_gone else "failing", now)
+            self._endpoints.save(endpoint, off, self._switched_off(off, now))
+        elif endpoint.failing_since is None:
+            self._endpoints.fares(endpoint, now)
 
     def _wait(self, delivery: Delivery, now: datetime) -> None:
         # Rounded up: a message that comes early only has to wait once more.
@@ -158,17 +273,17 @@ class Dispatcher:
     def _reopened(self, body: dict[str, Any]) -> str:
         delivery_id = str(body["delivery_id"])
         delivery = self._deliveries.get(delivery_id) if body.get("revive") else None
-        if delivery and delivery.state is State.DEAD_LETTER:
+        if delivery and delivery.state in GIVEN_UP:
             self._deliveries.save(delivery, revive(delivery, self._now()))
         return delivery_id
 
-    def _given_up(self, delivery: Delivery, now: datetime) -> Event:
-        endpoint = self._endpoints.get(delivery.endpoint_id)
+    def _given_up(self, delivery: Delivery, endpoint: Endpoint | None, now: datetime) -> Event:
         last = delivery.attempts[-1]
         return announce(
-            "ops.alert.delivery.failed",
+            DELIVERY_FAILED,
             source=SOURCE,
-            tenant_id=delivery.tenant_id,
+            # Whose alert it was has to know, whosever endpoint it is.
+            tenant_id=TenantId(str(delivery.event["tenant_id"])),
             payload={
                 "delivery_id": delivery.id,
                 "endpoint": endpoint.label if endpoint else delivery.endpoint_id,
@@ -181,5 +296,21 @@ class Dispatcher:
             },
             now=now,
             event_id=f"{delivery.message_id}.{delivery.version}",
+            severity=Severity.ERROR,
+        )
+
+    def _switched_off(self, endpoint: Endpoint, now: datetime) -> Event:
+        return announce(
+            "ops.endpoint.disabled",
+            source=SOURCE,
+            tenant_id=endpoint.tenant_id,
+            payload={
+                "endpoint_id": endpoint.id,
+                "endpoint": endpoint.label,
+                "name": endpoint.name,
+                "because": endpoint.disabled_because,
+            },
+            now=now,
+            event_id=f"{endpoint.id}.disabled.{endpoint.version}",
             severity=Severity.ERROR,
         )
