@@ -9,7 +9,16 @@ from aetherlink.platform.messaging import Queue
 from aetherlink.platform.telemetry import logger
 from aetherlink.relay.records import from_keys, from_stream
 from aetherlink.relay.service import Relay
-from aetherlink.wiring import announcer, due_store, event_store, journal, judge, overview_store
+from aetherlink.wiring import (
+    announcer,
+    due_store,
+    event_store,
+    journal,
+    judge,
+    outlet,
+    overview_store,
+    subscriptions,
+)
 
 relay = Relay(
     overview=overview_store(),
@@ -17,6 +26,8 @@ relay = Relay(
     due=due_store() if config().archive_enabled else None,
     judge=judge(),
     tell=announcer(),
+    subscribed=subscriptions().want,
+    publish=outlet(),
     aside=Queue(relay_config().relay_aside_queue),
 )
 

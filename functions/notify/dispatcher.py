@@ -7,25 +7,25 @@ from typing import Any
 
 from aetherlink.kernel.time import utc_now
 from aetherlink.notify.batch import deliver
-from aetherlink.notify.model import configured, parse_schedule
+from aetherlink.notify.model import parse_schedule
 from aetherlink.notify.service import Dispatcher
-from aetherlink.notify.store import DeliveryStore
 from aetherlink.notify.webhook import Webhook
 from aetherlink.platform.config import config, dispatch_config
 from aetherlink.platform.messaging import Queue
 from aetherlink.platform.outbound import Outbound, parse_allow_list
-from aetherlink.wiring import control_table, event_store, in_hand
+from aetherlink.wiring import delivery_store, endpoint_store, in_hand, one_click
 
 settings = dispatch_config()
 dispatcher = Dispatcher(
-    DeliveryStore(control_table(), event_store()),
-    configured(settings.alert_webhooks),
+    delivery_store(),
+    endpoint_store(settings.alert_webhooks),
     Webhook(Outbound(parse_allow_list(config().outbound_allow)), settings.delivery_timeout_seconds),
     queue=Queue(settings.notifications_queue),
     dead_letters=Queue(settings.notifications_dead_letter_queue),
     schedule=parse_schedule(settings.delivery_retry_seconds),
     lease=timedelta(seconds=settings.delivery_timeout_seconds + 25),
     in_hand=in_hand(),
+    links=one_click().links,
     now=utc_now,
 )
 

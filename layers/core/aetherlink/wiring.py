@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from aetherlink.audit.verifier import Verifier
     from aetherlink.events.count_store import CountStore
     from aetherlink.events.journal import Journal
+    from aetherlink.events.model import Event
     from aetherlink.events.service import Reading
     from aetherlink.events.slots import Slots
     from aetherlink.events.stream import Stream
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from aetherlink.jobs.model import Step
     from aetherlink.jobs.service import Jobs
     from aetherlink.jobs.store import JobStore
+    from aetherlink.notify.endpoint_store import EndpointStore
+    from aetherlink.notify.store import DeliveryStore
+    from aetherlink.notify.subscriptions import Subscriptions
     from aetherlink.platform.objects import Bucket
     from aetherlink.registry.service import Registry
     from aetherlink.retention.keeper import Keeper as RetentionKeeper
@@ -160,10 +164,8 @@ def alarm() -> QueueAlarm:
 
 
 def announcer() -> Announcer:
-    from aetherlink.alerts.announcing import Announcer, outlet  # noqa: PLC0415
+    from aetherlink.alerts.announcing import Announcer  # noqa: PLC0415
     from aetherlink.alerts.episode_store import EpisodeStore, SilenceStore  # noqa: PLC0415
-    from aetherlink.platform.config import alerts_config  # noqa: PLC0415
-    from aetherlink.platform.messaging import Topic  # noqa: PLC0415
     from aetherlink.registry.store import RegistryStore  # noqa: PLC0415
 
     services = RegistryStore(control_table(), event_store())
@@ -172,10 +174,40 @@ def announcer() -> Announcer:
         silences=SilenceStore(control_table(), event_store()),
         dependencies=services.dependencies,
         events=event_store(),
-        publish=outlet(Topic(alerts_config().alerts_topic)),
+        publish=outlet(),
         alarm=alarm(),
         now=utc_now,
     )
+
+
+@cache
+def outlet() -> Callable[[Event], None]:
+    from aetherlink.notify import fanout  # noqa: PLC0415
+    from aetherlink.platform.config import alerts_config  # noqa: PLC0415
+    from aetherlink.platform.messaging import Topic  # noqa: PLC0415
+
+    return fanout.outlet(Topic(alerts_config().alerts_topic))
+
+
+@cache
+def endpoint_store(webhooks: str = "") -> EndpointStore:
+    """`webhooks` is parameter AlertWebhooks, where a function is given it."""
+    from aetherlink.notify.endpoint import configured  # noqa: PLC0415
+    from aetherlink.notify.endpoint_store import EndpointStore  # noqa: PLC0415
+
+    return EndpointStore(control_table(), event_store(), configured(webhooks))
+
+
+def subscriptions() -> Subscriptions:
+    from aetherlink.notify.subscriptions import Subscriptions  # noqa: PLC0415
+
+    return Subscriptions(endpoint_store(), utc_now)
+
+
+def delivery_store() -> DeliveryStore:
+    from aetherlink.notify.store import DeliveryStore  # noqa: PLC0415
+
+    return DeliveryStore(control_table(), event_store())
 
 
 def people() -> People:

@@ -7,13 +7,12 @@ nobody else does.
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from aetherlink.alerts.episode import Episode, Mute, State
 from aetherlink.alerts.silence import Silence, first_cover
-from aetherlink.events.model import Event, Severity, announce, flat
+from aetherlink.events.model import Event, Severity, announce
 from aetherlink.kernel.ids import tenant_of, token_of
 from aetherlink.kernel.tenancy import SYSTEM, TenantId
 from aetherlink.kernel.time import to_text
@@ -215,25 +214,6 @@ class Announcer:
 
 class Topic(Protocol):
     def publish(self, message: str, *, subject: str, attributes: dict[str, str]) -> None: ...
-
-
-def outlet(topic: Topic) -> Callable[[Event], None]:
-    """Puts an alert's event on the topic that everybody who is to hear of it subscribes to."""
-
-    def publish(event: Event) -> None:
-        word = event.event_type.rpartition(".")[2]
-        name = str(event.payload.get("rule_name", ""))
-        topic.publish(
-            json.dumps({"event": flat(event)}, ensure_ascii=False),
-            subject=f"[{event.tenant_id}] {name} {word}",
-            attributes={
-                "tenant_id": event.tenant_id,
-                "severity": str(event.severity),
-                "event_type": event.event_type,
-            },
-        )
-
-    return publish
 
 
 def beneath(depends_on: Mapping[str, Sequence[str]], service: str) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +36,16 @@ class Topic:
     def __init__(self, arn: str) -> None:
         self._arn = arn
 
-    def publish(self, message: str, *, subject: str, attributes: Mapping[str, str]) -> None:
-        """Send to every subscriber. Raises StorageError (try again) if SNS does not take it."""
+    def publish(
+        self,
+        message: str,
+        *,
+        subject: str,
+        attributes: Mapping[str, str],
+        texts: Mapping[str, str],
+    ) -> None:
+        """Send to every subscriber; `texts` are in the stead of `message` for some protocols ("email",
+        "sms"). Raises StorageError (try again) if SNS does not take it."""
         printable = "".join(c if " " <= c <= "~" else " " for c in subject)[:MAX_SUBJECT]
         typed: Any = {
             name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
@@ -44,7 +53,8 @@ class Topic:
         call(
             lambda: _sns().publish(
                 TopicArn=self._arn,
-                Message=message,
+                Message=json.dumps({"default": message, **texts}, ensure_ascii=False),
+                MessageStructure="json",
                 Subject=printable.strip() or "AetherLink",
                 MessageAttributes=typed,
             )

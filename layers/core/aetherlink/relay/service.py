@@ -62,6 +62,8 @@ class Relay:
         due: Due | None,
         judge: Observer,
         tell: Callable[[Event], None],
+        subscribed: Callable[[Event], bool],
+        publish: Callable[[Event], None],
         aside: Aside,
     ) -> None:
         self._overview = overview
@@ -69,6 +71,8 @@ class Relay:
         self._due = due
         self._judge = judge
         self._tell = tell
+        self._subscribed = subscribed
+        self._publish = publish
         self._aside = aside
 
     def handle(self, records: Sequence[Record]) -> list[Record]:
@@ -106,8 +110,12 @@ class Relay:
             return
         # First, so that an alert which is raised already waits for none of this batch's counting.
         for event in events:
-            if event.event_type in RULE_EVENTS and event.restored_until is None:
+            if event.restored_until is not None:
+                continue
+            if event.event_type in RULE_EVENTS:
                 self._tell(event)
+            elif self._subscribed(event):
+                self._publish(event)
         if self._due:
             # First of all: what is not marked could expire unarchived.
             self._due.mark([event for event in events if event.restored_until is None])
