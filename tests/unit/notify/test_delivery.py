@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,18 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aetherlink.events.model import Event
-from aetherlink.notify import slack
+from aetherlink.events.model import Event, Severity
+from aetherlink.kernel.tenancy import SYSTEM, TenantId
+from aetherlink.notify.endpoint import PATIENCE, Digesting, Endpoint, configured
+from aetherlink.notify.kinds.slack import message as slack
 from aetherlink.notify.model import (
     Delivery,
-    Endpoint,
     Outcome,
     State,
-    configured,
     draft,
     parse_schedule,
     settle,
 )
+from aetherlink.notify.notice import Notice
 from aetherlink.notify.service import BusyError, Dispatcher
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -61,25 +63,46 @@ class World:
         self.queue: list[tuple[dict[str, Any], int]] = []
         self.dead: list[dict[str, Any]] = []
         self.sent: list[str] = []
+        self.notices: list[Notice] = []
+        self.members: dict[str, list[dict[str, Any]]] = {}
+        self.passes: dict[tuple[str, datetime, str], int] = {}
+        self.endpoints = {endpoint.id: endpoint for endpoint in configured(webhooks)}
         self.outcomes = list(outcomes)
         self.before_save: Any = None
         self.dispatcher = Dispatcher(
             self,
-            configured(webhooks),
+            _Endpoints(self),
             self.post,
             queue=_Queue(self.queue),
             dead_letters=_Queue(self.dead, timed=False),
             schedule=SCHEDULE,
             lease=timedelta(seconds=30),
             in_hand=lambda _tenant, _episode: self.in_hand,
+            links=lambda _: (),
             now=lambda: self.now,
         )
 
     def get(self, delivery_id: str) -> Delivery | None:
         return self.kept.get(delivery_id)
 
-    def open(self, delivery: Delivery) -> Delivery:
-        return self.kept.setdefault(delivery.id, replace(delivery, version=1))
+    def open(self, delivery: Delivery) -> tuple[Delivery, bool]:
+        is_new = delivery.id not in self.kept
+        return self.kept.setdefault(delivery.id, replace(delivery, version=1)), is_new
+
+    def into(self, told: Delivery, digest: Delivery) -> bool:
+        if self.kept[digest.id].version > 1:
+            return False
+        self.members.setdefault(digest.id, []).append(told.event)
+        joined = replace(told, state=State.DIGESTED, digest_id=digest.id)
+        return self.save(told, joined) is not None
+
+    def digested(self, digest: Delivery) -> Iterator[dict[str, Any]]:
+        yield from self.members.get(digest.id, [])
+
+    def passed(self, endpoint: Endpoint, since: datetime, name: str = "") -> int:
+        key = (endpoint.id, since, name)
+        self.passes[key] = self.passes.get(key, 0) + 1
+        return self.passes[key]
 
     def save(
         self, earlier: Delivery, changed: Delivery, announcing: Event | None = None
@@ -90,13 +113,33 @@ class World:
         self.events += [announcing] if announcing else []
         return self.kept[earlier.id]
 
-    def post(self, endpoint: Endpoint, delivery: Delivery) -> Outcome:
-        self.sent.append(delivery.message_id)
+    def post(self, endpoint: Endpoint, notice: Notice) -> Outcome:
+        self.sent.append(notice.message_id)
+        self.notices.append(notice)
         return self.outcomes.pop(0) if self.outcomes else Outcome(ms=1, status=200)
 
     def run(self, message: dict[str, Any]) -> list[State | None]:
         ids = self.dispatcher.open(json.dumps(message))
         return [self.dispatcher.attempt(i) for i in ids]
+
+
+class _Endpoints:
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def get(self, endpoint_id: str) -> Endpoint | None:
+        return self._world.endpoints.get(endpoint_id)
+
+    def for_tenant(self, tenant: TenantId) -> list[Endpoint]:
+        return [e for e in self._world.endpoints.values() if e.tenant_id in (tenant, SYSTEM)]
+
+    def save(self, earlier: Endpoint, changed: Endpoint, announcing: Event | None = None) -> bool:
+        self._world.endpoints[earlier.id] = changed
+        self._world.events += [announcing] if announcing else []
+        return True
+
+    def fares(self, endpoint: Endpoint, failing_since: datetime | None) -> None:
+        self._world.endpoints[endpoint.id] = replace(endpoint, failing_since=failing_since)
 
 
 class _Queue:
@@ -120,8 +163,8 @@ def test_a_failure_is_tried_again_with_the_same_id_after_the_scheduled_wait() ->
 
     assert world.run({"event": an_alert()}) == [State.PENDING]
     ((again, delay),) = world.queue
-    assert delay == 5
-    world.now += timedelta(seconds=5)
+    assert 5 <= delay <= 6
+    world.now += timedelta(seconds=delay)
     assert world.run(again) == [State.DELIVERED]
     assert world.sent[0] == world.sent[1]
 
@@ -132,15 +175,16 @@ def test_a_message_that_comes_early_waits_on() -> None:
     again, _ = world.queue.pop()
 
     assert world.run(again) == [State.PENDING]
-    assert (len(world.sent), world.queue) == (1, [(again, 5)])
+    assert (len(world.sent), [message for message, _ in world.queue]) == (1, [again])
 
 
 def test_after_the_last_attempt_it_is_a_dead_letter_and_an_event_says_so() -> None:
     world = World(*[Outcome(ms=1, error="refused the connection")] * 3)
     world.run({"event": an_alert()})
-    for wait in (5, 60):
+    for _ in range(2):
+        again, wait = world.queue.pop()
         world.now += timedelta(seconds=wait)
-        state = world.run(world.queue.pop()[0])
+        state = world.run(again)
 
     assert state == [State.DEAD_LETTER]
     assert len(world.dead) == 1
@@ -152,7 +196,7 @@ def test_after_the_last_attempt_it_is_a_dead_letter_and_an_event_says_so() -> No
 
 def test_a_dead_letter_sent_again_is_tried_from_the_beginning() -> None:
     world = World(Outcome(ms=1, status=404))
-    assert world.run({"event": an_alert()}) == [State.DEAD_LETTER]
+    assert world.run({"event": an_alert()}) == [State.FAILED]
 
     assert world.run(world.dead[0]) == [State.DELIVERED]
     assert world.run(world.dead[0]) == [State.DELIVERED]
@@ -174,10 +218,10 @@ def test_while_one_sends_another_has_to_come_again() -> None:
 
 def test_an_endpoint_that_is_gone_is_given_up_aloud() -> None:
     world = World()
-    lost = draft(an_alert(), Endpoint("wh_gone", "https://old.example/"), "{}", NOON)
+    lost = draft(an_alert(), Endpoint("wh_gone", "https://old.example/"), NOON)
     world.open(lost)
 
-    assert world.dispatcher.attempt(lost.id) is State.DEAD_LETTER
+    assert world.dispatcher.attempt(lost.id) is State.FAILED
     assert world.events[0].payload["last_error"] == "the endpoint is no longer configured"
 
 
@@ -192,16 +236,16 @@ def test_a_message_that_is_none_of_ours_is_an_error_and_not_dropped(junk: str) -
     [
         (Outcome(ms=1, status=204), State.DELIVERED),
         (Outcome(ms=1, status=302), State.PENDING),
-        (Outcome(ms=1, status=400), State.DEAD_LETTER),
+        (Outcome(ms=1, status=400), State.FAILED),
         (Outcome(ms=1, status=408), State.PENDING),
         (Outcome(ms=1, status=429), State.PENDING),
         (Outcome(ms=1, status=502), State.PENDING),
         (Outcome(ms=1, error="timeout"), State.PENDING),
-        (Outcome(ms=1, error="forbidden", permanent=True), State.DEAD_LETTER),
+        (Outcome(ms=1, error="forbidden", permanent=True), State.FAILED),
     ],
 )
 def test_what_an_outcome_leads_to(outcome: Outcome, state: State) -> None:
-    delivery = draft(an_alert(), Endpoint("wh", "https://x.example/"), "{}", NOON)
+    delivery = draft(an_alert(), Endpoint("wh", "https://x.example/"), NOON)
 
     assert settle(delivery, outcome, SCHEDULE, NOON).state is state
 
@@ -215,7 +259,7 @@ def test_the_endpoints_of_the_parameter() -> None:
 
 
 def test_slack_text_is_the_release_notes() -> None:
-    text = json.loads(slack.message(an_alert()))["text"]
+    text = json.loads(slack.render(Notice(an_alert(), "")))["text"]
 
     assert text == (
         ":rotating_light: *AetherLink Alert Triggered*\n\n"
@@ -228,7 +272,7 @@ def test_slack_text_is_the_release_notes() -> None:
 
 @given(st.text(max_size=200))
 def test_no_rule_name_becomes_markup(name: str) -> None:
-    text = json.loads(slack.message(an_alert(rule_name=name)))["text"]
+    text = json.loads(slack.render(Notice(an_alert(rule_name=name), "")))["text"]
 
     (line,) = [line for line in text.split("\n") if line.startswith("*Rule:*")]
     assert line.count("`") == 2
@@ -280,7 +324,7 @@ def test_a_step_that_was_tried_goes_on_though_the_alert_is_in_hand_now() -> None
     world.now += timedelta(seconds=1200)
     world.run({"delivery_id": next(iter(world.kept))})
 
-    world.in_hand, world.now = True, world.now + timedelta(seconds=5)
+    world.in_hand, world.now = True, world.now + timedelta(seconds=6)
     assert world.run({"delivery_id": next(iter(world.kept))}) == [State.DELIVERED]
 
 
@@ -290,3 +334,152 @@ def test_the_step_stands_in_the_fragment_and_is_never_sent() -> None:
     assert (plain.url, plain.after) == ("https://a.example/x", timedelta(0))
     assert (step.url, step.after) == ("https://a.example/x", timedelta(seconds=60))
     assert plain.id != step.id
+
+
+def numbered(number: int) -> dict[str, Any]:
+    alert = an_alert(episode_id=f"e{number}")
+    return {**alert, "event_id": f"e{number}.raised"}
+
+
+def test_an_end_waits_for_its_beginning() -> None:
+    """The receiver was down when it began, and is back when it ends."""
+    world = World(Outcome(ms=1, status=503))
+    world.run({"event": an_alert()})
+
+    assert world.run({"event": resolved_alert()}) == [State.PENDING]
+    assert len(world.sent) == 1
+    world.now += timedelta(seconds=10)
+    for message, _ in [*world.queue]:
+        world.run(message)
+    assert [notice.event_type for notice in world.notices] == [
+        "ops.alert.raised",
+        "ops.alert.raised",
+        "ops.alert.resolved",
+    ]
+
+
+def test_retry_after_is_obeyed() -> None:
+    asked = Outcome(ms=1, status=429, retry_after=timedelta(minutes=10))
+    world = World(asked)
+    world.run({"event": an_alert()})
+
+    ((_, delay),) = world.queue
+    assert delay == 600
+
+
+def test_an_endpoint_that_is_gone_for_good_is_switched_off_aloud() -> None:
+    world = World(Outcome(ms=1, status=410))
+
+    assert world.run({"event": an_alert()}) == [State.FAILED]
+    (endpoint,) = world.endpoints.values()
+    assert (endpoint.enabled, endpoint.disabled_because) == (False, "gone")
+    assert [e.event_type for e in world.events] == [
+        "ops.alert.delivery.failed",
+        "ops.endpoint.disabled",
+    ]
+    assert world.run({"event": numbered(2)}) == []
+
+
+def test_an_endpoint_that_fails_for_days_is_switched_off() -> None:
+    world = World(*[Outcome(ms=1, status=500)] * 3)
+    world.run({"event": numbered(1)})
+    (endpoint,) = world.endpoints.values()
+    assert endpoint.failing_since == NOON
+
+    world.now += PATIENCE - timedelta(seconds=1)
+    world.run({"event": numbered(2)})
+    assert next(iter(world.endpoints.values())).enabled
+    world.now += timedelta(seconds=1)
+    world.run({"event": numbered(3)})
+    (endpoint,) = world.endpoints.values()
+    assert (endpoint.enabled, endpoint.disabled_because) == (False, "failing")
+
+
+def test_one_success_makes_an_endpoint_well() -> None:
+    world = World(Outcome(ms=1, status=500))
+    world.run({"event": numbered(1)})
+    world.run({"event": numbered(2)})
+
+    assert next(iter(world.endpoints.values())).failing_since is None
+
+
+def test_what_fails_to_tell_of_a_failure_makes_no_further_event() -> None:
+    world = World(Outcome(ms=1, status=404))
+    world.endpoints = {
+        key: replace(endpoint, event_types=("*",)) for key, endpoint in world.endpoints.items()
+    }
+    failed = {**an_alert(), "event_id": "x1", "event_type": "ops.alert.delivery.failed"}
+
+    assert world.run({"event": failed}) == [State.FAILED]
+    assert (world.events, len(world.dead)) == ([], 1)
+
+
+def test_each_endpoint_is_told_at_its_own_pace() -> None:
+    world = World()
+    world.endpoints = {
+        key: replace(endpoint, rate_per_minute=2) for key, endpoint in world.endpoints.items()
+    }
+    states = [world.run({"event": numbered(n)})[0] for n in range(5)]
+
+    assert states == [State.DELIVERED] * 2 + [State.PENDING] * 3
+    assert sorted(delay for _, delay in world.queue) == [60, 60, 120]
+    while world.queue:
+        message, delay = world.queue.pop(0)
+        world.now = max(world.now, NOON + timedelta(seconds=delay))
+        world.run(message)
+    assert len(world.sent) == len(set(world.sent)) == 5
+
+
+@given(
+    after=st.integers(1, 5),
+    number=st.integers(1, 30),
+    again=st.lists(st.integers(0, 29), max_size=10),
+)
+def test_a_flood_becomes_one_digest_and_loses_nothing(
+    after: int, number: int, again: list[int]
+) -> None:
+    world = World()
+    digesting = Digesting(after, timedelta(seconds=60))
+    world.endpoints = {k: replace(e, digesting=digesting) for k, e in world.endpoints.items()}
+    for n in [*range(number), *(n for n in again if n < number)]:
+        world.run({"event": numbered(n)})
+    assert len(world.sent) == min(after, number)
+
+    world.now += timedelta(seconds=60)
+    for message, _ in [*world.queue]:
+        world.run(message)
+    digests = [notice for notice in world.notices if notice.digest]
+    assert len(digests) == (number > after)
+    told = [n.event["event_id"] for n in world.notices if not n.digest]
+    for notice in digests:
+        assert notice.digest
+        told += [event["event_id"] for event in notice.digest.alerts]
+    assert sorted(told) == sorted(f"e{n}.raised" for n in range(number))
+
+
+def test_who_got_the_trigger_gets_the_resolve_whatever_it_wants_by_then() -> None:
+    world = World()
+    world.run({"event": an_alert()})
+    world.endpoints = {
+        key: replace(endpoint, min_severity=Severity.CRITICAL, event_types=("lead.*",))
+        for key, endpoint in world.endpoints.items()
+    }
+
+    assert world.run({"event": resolved_alert()}) == [State.DELIVERED]
+    # And who was not told of the beginning is not told of the end.
+    other = {**resolved_alert(), "payload": {**resolved_alert()["payload"], "episode_id": "e9"}}
+    assert world.run({"event": other}) == []
+
+
+def test_an_endpoint_hears_of_its_own_tenant_and_that_of_the_platform_of_all() -> None:
+    ours = Endpoint("e1", "https://a.example/", tenant_id=TenantId("acme"))
+
+    assert ours.wants(an_alert())
+    assert not ours.wants({**an_alert(), "tenant_id": "globex"})
+    assert replace(ours, tenant_id=SYSTEM).wants({**an_alert(), "tenant_id": "globex"})
+    assert not replace(ours, enabled=False).wants(an_alert())
+    warning = {**an_alert(), "severity": "warning"}
+    assert not replace(ours, min_severity=Severity.ERROR).wants(warning)
+    assert replace(ours, event_types=("lead.*",)).wants(
+        {**an_alert(), "event_type": "lead.created"}
+    )

@@ -62,7 +62,10 @@ class EndpointDraft(Given):
     event_types: list[str] = Field(default=list(ALERTS), min_length=1, max_length=50)
     min_severity: Severity | None = None
     after_seconds: int = Field(
-        default=0, ge=0, le=7 * 86_400, description="A step of escalation: only if nobody has it then"
+        default=0,
+        ge=0,
+        le=7 * 86_400,
+        description="A step of escalation: only if nobody has it then",
     )
     rate_per_minute: int | None = Field(default=None, ge=1, le=6_000)
     digest: DigestDraft | None = None
@@ -249,8 +252,9 @@ def changed(endpoint: Endpoint, draft: EndpointDraft, now: datetime) -> Endpoint
         min_severity=draft.min_severity,
         after=timedelta(seconds=draft.after_seconds),
         rate_per_minute=draft.rate_per_minute or RATES[kind],
-        digesting=draft.digest
-        and Digesting(draft.digest.after, timedelta(seconds=draft.digest.window_seconds)),
+        digesting=None
+        if draft.digest is None
+        else Digesting(draft.digest.after, timedelta(seconds=draft.digest.window_seconds)),
         enabled=draft.enabled,
         disabled_because=None,
         failing_since=endpoint.failing_since if is_same else None,
@@ -258,7 +262,9 @@ def changed(endpoint: Endpoint, draft: EndpointDraft, now: datetime) -> Endpoint
     )
 
 
-def rotated(endpoint: Endpoint, value: str, now: datetime, overlap: timedelta = OVERLAP) -> Endpoint:
+def rotated(
+    endpoint: Endpoint, value: str, now: datetime, overlap: timedelta = OVERLAP
+) -> Endpoint:
     """With a new secret first; the one before signs on until the overlap is over, older ones stop."""
     live = [secret for secret in endpoint.secrets if secret.until is None]
     earlier = tuple(replace(secret, until=now + overlap) for secret in live[:1] if overlap)

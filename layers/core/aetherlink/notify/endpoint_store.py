@@ -39,8 +39,7 @@ class EndpointStore:
     def of(self, tenant: TenantId) -> list[Endpoint]:
         """A tenant's endpoints; of `system`, those of the parameter too."""
         found = {
-            item["sk"]: item
-            for item in self._table.query_all("pk = :pk", pk=f"{tenant}#endpoints")
+            item["sk"]: item for item in self._table.query_all("pk = :pk", pk=f"{tenant}#endpoints")
         }
         own = [_to_endpoint(item) for key, item in found.items() if not key.startswith("wh_")]
         if tenant != SYSTEM:
@@ -65,9 +64,7 @@ class EndpointStore:
         return [_to_endpoint(i) for i in found if not str(i["sk"]).startswith("wh_")]
 
     def add(self, endpoint: Endpoint) -> None:
-        self._table.put(
-            _to_item(replace(endpoint, version=1)), only_if="attribute_not_exists(pk)"
-        )
+        self._table.put(_to_item(replace(endpoint, version=1)), only_if="attribute_not_exists(pk)")
 
     def save(self, earlier: Endpoint, changed: Endpoint, announcing: Event | None = None) -> bool:
         """Store a change, with the event that announces it. False if somebody was faster."""

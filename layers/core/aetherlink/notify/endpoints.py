@@ -157,17 +157,15 @@ class Managing:
 
     def _save(self, caller: Caller, earlier: Endpoint, later: Endpoint) -> None:
         if not self._endpoints.save(earlier, later):
-            raise ConflictError("The endpoint was changed by somebody else meanwhile; read it again")
+            raise ConflictError(
+                "The endpoint was changed by somebody else meanwhile; read it again"
+            )
         caller.trail.tenant_id = earlier.tenant_id
-        caller.trail.changed(
-            f"endpoints/{earlier.id}", before=earlier.shown(), after=later.shown()
-        )
+        caller.trail.changed(f"endpoints/{earlier.id}", before=earlier.shown(), after=later.shown())
 
     def _of(self, caller: Caller, endpoint_id: str) -> Endpoint:
         owner = SYSTEM if endpoint_id.startswith("wh_") else tenant_of(endpoint_id)
-        found = (
-            self._endpoints.get(endpoint_id) if owner and caller.may_act_for(owner) else None
-        )
+        found = self._endpoints.get(endpoint_id) if owner and caller.may_act_for(owner) else None
         if found is None:
             raise NotFoundError(f"Endpoint {endpoint_id} not found")
         return found

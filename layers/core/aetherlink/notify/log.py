@@ -80,7 +80,9 @@ class ReplayDraft(Given):
 
 
 class Log:
-    def __init__(self, kept: Kept, send: Callable[[str], None], now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, kept: Kept, send: Callable[[str], None], now: Callable[[], datetime]
+    ) -> None:
         self._kept = kept
         self._send = send
         self._now = now

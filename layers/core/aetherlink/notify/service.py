@@ -169,13 +169,15 @@ class Dispatcher:
         began = self._beginning(delivery)
         if endpoint and self._is_needless(delivery, endpoint, began):
             return self._stored(delivery, replace(delivery, state=State.CANCELLED)).state
-        later = self._not_before(delivery, endpoint, began, now)
+        later = self._not_before(endpoint, began, now)
         if later:
             return self._postponed(delivery, later, now)
         claimed = self._stored(delivery, replace(delivery, leased_until=now + self._lease))
         return self._settle(claimed, endpoint, self._sent(claimed, endpoint))
 
-    def _stored(self, delivery: Delivery, changed: Delivery, event: Event | None = None) -> Delivery:
+    def _stored(
+        self, delivery: Delivery, changed: Delivery, event: Event | None = None
+    ) -> Delivery:
         stored = self._deliveries.save(delivery, changed, event)
         if stored is None:
             raise BusyError(delivery.id)
@@ -188,9 +190,7 @@ class Dispatcher:
         name = name_of(delivery.tenant_id, delivery.episode_id, RAISED, delivery.endpoint_id)
         return self._deliveries.get(name)
 
-    def _is_needless(
-        self, delivery: Delivery, endpoint: Endpoint, began: Delivery | None
-    ) -> bool:
+    def _is_needless(self, delivery: Delivery, endpoint: Endpoint, began: Delivery | None) -> bool:
         """Of a step of escalation: the alert's beginning, if it is in hand before the step was ever
         tried; its end, if the step was never told of the beginning."""
         if not endpoint.after or delivery.tries:
@@ -202,7 +202,7 @@ class Dispatcher:
         return False
 
     def _not_before(
-        self, delivery: Delivery, endpoint: Endpoint | None, began: Delivery | None, now: datetime
+        self, endpoint: Endpoint | None, began: Delivery | None, now: datetime
     ) -> datetime | None:
         """When it may be sent, if that is later: an end after its beginning, and each at its
         endpoint's pace."""

@@ -1,6 +1,7 @@
 """Deliveries in the control table.
 
-    pk  <tenant>#deliveries       sk  <delivery id>          kind  <tenant>#delivery   kind_key  <created>#<id>
+    pk  <tenant>#deliveries       sk  <delivery id>
+        by_kind: kind <tenant>#delivery, kind_key <created at>#<id>
     pk  <tenant>#digest#<id>      sk  <delivery id>          what a digest tells of
     pk  <tenant>#delivery-stats   sk  <day>#<endpoint id>    numbers, for 400 days
     pk  <tenant>#delivery-rate    sk  <endpoint id>#<from>   how many in a minute, or in a digest's window

@@ -1,0 +1,4 @@
+"""Standard Webhooks asks for payloads below 20 KB. An event is sent whole all the same: what was stored
+has at most 256 KB, and whoever automates wants all of it."""
+
+MAX_DIGESTED = 100

@@ -1,0 +1,34 @@
+"""`{"type", "timestamp", "data"}`: the event whole, and a text for who only wants to show it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from aetherlink.notify.kinds.generic.limits import MAX_DIGESTED
+from aetherlink.notify.kinds.slack.message import text
+
+if TYPE_CHECKING:
+    from aetherlink.notify.notice import Notice
+
+
+def render(notice: Notice) -> str:
+    data: dict[str, Any] = {**notice.event}
+    if notice.digest:
+        data["digest"] = {
+            "count": notice.digest.count,
+            "since": notice.digest.since,
+            "until": notice.digest.until,
+            "events": list(notice.digest.alerts[:MAX_DIGESTED]),
+        }
+    if notice.links:
+        data["links"] = [{"text": link.text, "url": link.url} for link in notice.links]
+    message = {
+        "type": notice.event_type,
+        "timestamp": notice.event.get("timestamp"),
+        "data": data,
+        # As the spec's first webhooks had it: a receiver written for them goes on working.
+        "text": text(notice),
+    }
+    # ASCII: half a character that somebody stored must not keep the alert from being sent.
+    return json.dumps(message)
