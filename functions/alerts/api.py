@@ -10,6 +10,7 @@ from aws_lambda_powertools.event_handler.request import Request
 
 from aetherlink.alerts.backtest import BacktestDraft
 from aetherlink.alerts.model import RuleDraft
+from aetherlink.alerts.one_click import PATH
 from aetherlink.alerts.people import AckDraft, Filters
 from aetherlink.alerts.silence import SilenceDraft
 from aetherlink.alerts.templates import TEMPLATES, Materials, draft_of, template
@@ -17,12 +18,13 @@ from aetherlink.jobs.model import JobShown, shown
 from aetherlink.kernel.paging import DEFAULT_LIMIT, MAX_LIMIT
 from aetherlink.platform.http import By, answered, checked, create_app, path_text, serve
 from aetherlink.wiring import alerting as build
-from aetherlink.wiring import backtests
+from aetherlink.wiring import backtests, one_click
 from aetherlink.wiring import people as build_people
 
 app = create_app()
 alerting = build()
 people = build_people()
+links = one_click()
 tests = backtests()
 
 Tenant = Annotated[str | None, Query(description="Another tenant, for who may")]
@@ -173,4 +175,30 @@ def lift(silence_id: str, request: Request, by: By) -> dict[str, Any]:
     return {"status": "ok", "deleted": people.lift(by, path_text(request, "silence_id"))}
 
 
-lambda_handler = serve(app, "command-center")
+@app.get("/alerts/act", summary="What a link in a message does, before it does it")
+def show_deed(by: By, ticket: Annotated[str, Query(max_length=2_000)]) -> Response[str]:
+    return _page(links.page(people, by, ticket))
+
+
+@app.post("/alerts/act", summary="Do what a link in a message is for")
+def act(by: By, ticket: Annotated[str, Query(max_length=2_000)]) -> Response[str]:
+    return _page(links.act(people, by, ticket))
+
+
+def _page(html: str) -> Response[str]:
+    return Response(
+        status_code=200,
+        content_type="text/html; charset=utf-8",
+        body=html,
+        headers={
+            "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
+            "form-action 'self'; frame-ancestors 'none'"
+        },
+    )
+
+
+lambda_handler = serve(
+    app,
+    "command-center",
+    by_ticket={("GET", PATH): links.caller, ("POST", PATH): links.caller},
+)

@@ -90,4 +90,4 @@ def by_ticket(ticket: str, headers: Mapping[str, str]) -> Caller:
     return session.caller
 
 
-lambda_handler = serve(app, "command-center", by_ticket=by_ticket)
+lambda_handler = serve(app, "command-center", by_ticket={("GET", "/events/stream"): by_ticket})

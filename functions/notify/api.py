@@ -10,6 +10,7 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Query
 from aws_lambda_powertools.event_handler.request import Request
 
+from aetherlink.kernel.errors import InvalidError
 from aetherlink.kernel.paging import DEFAULT_LIMIT, MAX_LIMIT
 from aetherlink.kernel.time import parse_instant, utc_now
 from aetherlink.notify.endpoint import EndpointDraft
@@ -78,7 +79,9 @@ def test(endpoint_id: str, request: Request, by: By) -> Response[dict[str, Any]]
     return answered({"status": "ok", **sent}, 202)
 
 
-@app.post("/notifications/endpoints/<endpoint_id>/rotate-secret", summary="A new secret, shown once")
+@app.post(
+    "/notifications/endpoints/<endpoint_id>/rotate-secret", summary="A new secret, shown once"
+)
 def rotate(
     endpoint_id: str, request: Request, by: By, draft: RotationDraft | None = None
 ) -> dict[str, Any]:
@@ -107,8 +110,8 @@ def list_deliveries(
         event_type=event_type,
         episode_id=episode_id,
         error_class=error_class and str(error_class),
-        since=_instant(since, "/since"),
-        until=_instant(until, "/until"),
+        since=_instant(since),
+        until=_instant(until),
     )
     page = log.page(by.reads(tenant_id), filters, limit=limit, cursor=cursor)
     return {"status": "ok", "count": len(page["deliveries"]), **page}
@@ -138,8 +141,13 @@ def replay(delivery_id: str, request: Request, by: By) -> Response[dict[str, Any
     return answered({"status": "ok", "delivery": revived}, 202)
 
 
-def _instant(given: str | None, pointer: str) -> datetime | None:
-    return parse_instant(given, pointer) if given else None
+def _instant(given: str | None) -> datetime | None:
+    if not given:
+        return None
+    try:
+        return parse_instant(given)
+    except ValueError as error:
+        raise InvalidError(f"since and until: {error}") from error
 
 
 lambda_handler = serve(app, "command-center")

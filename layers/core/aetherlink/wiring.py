@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from aetherlink.alerts.announcing import Announcer
     from aetherlink.alerts.backtest import Backtests
     from aetherlink.alerts.judge import Judge, Window
+    from aetherlink.alerts.one_click import OneClick
     from aetherlink.alerts.people import People
     from aetherlink.alerts.service import Alerting
     from aetherlink.archive.keeper import Keeper
@@ -208,6 +209,17 @@ def delivery_store() -> DeliveryStore:
     from aetherlink.notify.store import DeliveryStore  # noqa: PLC0415
 
     return DeliveryStore(control_table(), event_store())
+
+
+@cache
+def one_click() -> OneClick:
+    from aetherlink.alerts.one_click import OneClick, Signer  # noqa: PLC0415
+    from aetherlink.platform.config import links_config  # noqa: PLC0415
+    from aetherlink.platform.own_key import own_key  # noqa: PLC0415
+    from aetherlink.platform.public_url import public_url  # noqa: PLC0415
+
+    signer = Signer(lambda: own_key(control_table(), "one-click"), utc_now)
+    return OneClick(signer, lambda: public_url(links_config().api_url_parameter), utc_now)
 
 
 def people() -> People:

@@ -76,6 +76,19 @@ class DispatchConfig(Shape):
     notifications_dead_letter_queue: str
 
 
+class NotificationsConfig(Shape):
+    """What is told besides to whoever manages endpoints. `alert_webhooks` are secrets."""
+
+    alert_webhooks: str = Field(repr=False)
+    notifications_queue: str
+
+
+class LinksConfig(Shape):
+    """What is told besides to whoever makes links that people follow."""
+
+    api_url_parameter: str = ""
+
+
 class StreamConfig(Shape):
     """What the live stream is told besides."""
 
@@ -119,6 +132,16 @@ def alerts_config() -> AlertsConfig:
 @cache
 def dispatch_config() -> DispatchConfig:
     return _read(DispatchConfig)
+
+
+@cache
+def notifications_config() -> NotificationsConfig:
+    return _read(NotificationsConfig)
+
+
+@cache
+def links_config() -> LinksConfig:
+    return _read(LinksConfig)
 
 
 @cache

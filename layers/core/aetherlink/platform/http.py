@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
     ByTicket = Callable[[str, Mapping[str, str]], Caller]
+    ByTickets = Mapping[tuple[str, str], ByTicket] | None
 
 # What routes need of the edge.
 __all__ = [
@@ -100,14 +101,15 @@ def serve(
     app: APIGatewayRestResolver,
     service: str,
     *,
-    by_ticket: ByTicket | None = None,
+    by_ticket: ByTickets = None,
     keys_may_be_cached: bool = False,
 ) -> Callable[[Proxy, Any], Proxy]:
     """The Lambda handler of `app`: admits the caller, runs the route, and never leaks an exception.
 
     The role check stands here, before Powertools validates the body, because a stranger is to learn
     nothing of what a valid body would be. `service` names the part in the request log.
-    `by_ticket` makes a caller of `?ticket=` and the headers, for who cannot send credentials.
+    `by_ticket` makes a caller of `?ticket=` and the headers, for who cannot send credentials; by route,
+    since no ticket is to buy anything but what it was made for.
     `keys_may_be_cached` believes a key that was looked up up to 30 seconds ago: for publishing alone,
     which pays one AWS call. That bounds how long a revoked key still publishes.
     """
@@ -211,7 +213,7 @@ def options(event: APIGatewayProxyEvent) -> Response[str]:
     return Response(status_code=status, body="", headers=given)
 
 
-def _caller(event: Proxy, by_ticket: ByTicket | None, *, may_be_cached: bool) -> Caller | None:
+def _caller(event: Proxy, by_ticket: ByTickets, *, may_be_cached: bool) -> Caller | None:
     """Who calls; None on a route that is open to anybody, or is the fallback (404, 405)."""
     check_headers(event)
     required = ROUTES.get((event["httpMethod"], event["resource"]))
@@ -235,14 +237,14 @@ def _admit(event: Proxy, caller: Caller | None) -> None:
     event["isBase64Encoded"] = False
 
 
-def _identify(event: Proxy, by_ticket: ByTicket | None, *, may_be_cached: bool) -> Caller:
+def _identify(event: Proxy, by_ticket: ByTickets, *, may_be_cached: bool) -> Caller:
     """The caller by its headers; by a ticket only if it sends none that say who it is."""
     sent = event["headers"]
     has_credentials = any(sent.get(name, "").strip() for name in _CREDENTIALS)
     ticket = (event.get("queryStringParameters") or {}).get("ticket")
-    # Of a GET alone: what sends no headers can do nothing else, and no ticket buys another.
-    if by_ticket and ticket and not has_credentials and event["httpMethod"] == "GET":
-        caller = by_ticket(ticket, sent)
+    route = (event["httpMethod"], event["resource"])
+    if by_ticket and route in by_ticket and ticket and not has_credentials:
+        caller = by_ticket[route](ticket, sent)
         return replace(caller, ip=ip(event), trace_id=trace_id(event))
     return identify(
         sent,
