@@ -27,6 +27,7 @@ HANDLERS = (
     "functions.audit.api",
     "functions.tenants.api",
     "functions.alerts.api",
+    "functions.notify.api",
 )
 # What importing the handlers needs; nothing is called.
 ENVIRONMENT = {

@@ -61,6 +61,7 @@ HANDLERS = {
     "AuditApi": "functions.audit.api",
     "TenantsApi": "functions.tenants.api",
     "AlertsApi": "functions.alerts.api",
+    "NotificationsApi": "functions.notify.api",
 }
 
 
