@@ -483,3 +483,16 @@ def test_an_endpoint_hears_of_its_own_tenant_and_that_of_the_platform_of_all() -
     assert replace(ours, event_types=("lead.*",)).wants(
         {**an_alert(), "event_type": "lead.created"}
     )
+
+
+def test_what_began_with_a_message_of_its_own_ends_with_one_though_there_is_a_flood() -> None:
+    """Else PagerDuty's incident, opened by the first message, would stay open for good."""
+    world = World()
+    digesting = Digesting(1, timedelta(seconds=60))
+    world.endpoints = {k: replace(e, digesting=digesting) for k, e in world.endpoints.items()}
+    world.run({"event": numbered(1)})
+    world.run({"event": numbered(2)})
+
+    assert world.run({"event": {**numbered(1), "event_type": "ops.alert.resolved"}}) == [
+        State.DELIVERED
+    ]

@@ -76,7 +76,7 @@ class Notice:
     @property
     def timestamp(self) -> str:
         """To the second."""
-        return f"{str(self.event.get('timestamp', ''))[:19]}Z"
+        return f"{one_line(str(self.event.get('timestamp', ''))[:19], 19)}Z"
 
     @property
     def title(self) -> str:

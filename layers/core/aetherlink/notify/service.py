@@ -134,7 +134,10 @@ class Dispatcher:
 
     def _opened(self, event: dict[str, Any], endpoint: Endpoint) -> str:
         delivery, is_new = self._deliveries.open(draft(event, endpoint, self._now()))
-        if is_new and endpoint.digesting and not endpoint.after:
+        began = self._beginning(delivery)
+        # An incident that was opened by a message of its own is closed by one: a digest closes nothing.
+        is_own = began is not None and began.digest_id is None
+        if is_new and endpoint.digesting and not endpoint.after and not is_own:
             self._into_digest(delivery, endpoint)
         return delivery.id
 

@@ -176,6 +176,7 @@ def test_mail(notice: Notice) -> None:
         ("https://notlogic.azure.com.evil.test/", Kind.GENERIC),
         ("https://discord.com/api/webhooks/1/x", Kind.DISCORD),
         ("https://canary.discord.com/api/webhooks/1/x", Kind.DISCORD),
+        ("https://ptb.discordapp.com/api/webhooks/1/x", Kind.DISCORD),
         ("https://events.eu.pagerduty.com/v2/enqueue", Kind.PAGERDUTY),
         ("http://127.0.0.1:8099/alerts", Kind.GENERIC),
         ("https://[::1", Kind.GENERIC),

@@ -29,6 +29,8 @@ _HOSTS = {
     "ptb.discord.com": Kind.DISCORD,
     "canary.discord.com": Kind.DISCORD,
     "discordapp.com": Kind.DISCORD,
+    "ptb.discordapp.com": Kind.DISCORD,
+    "canary.discordapp.com": Kind.DISCORD,
     "events.pagerduty.com": Kind.PAGERDUTY,
     "events.eu.pagerduty.com": Kind.PAGERDUTY,
 }
@@ -72,7 +74,7 @@ def render(kind: Kind, notice: Notice, settings: Mapping[str, str]) -> str:
     if kind is Kind.PAGERDUTY:
         from aetherlink.notify.kinds.pagerduty import message as pagerduty  # noqa: PLC0415
 
-        return pagerduty.render(notice, settings["routing_key"])
+        return pagerduty.render(notice, settings.get("routing_key", ""))
     from aetherlink.notify.kinds.generic import message as generic  # noqa: PLC0415
 
     return generic.render(notice)

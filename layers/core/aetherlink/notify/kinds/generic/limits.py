@@ -2,3 +2,5 @@
 has at most 256 KB, and whoever automates wants all of it."""
 
 MAX_DIGESTED = 100
+# A hundred of the largest would be 25 MB: of a digest, so many bytes of events; `count` counts all.
+MAX_DIGEST_BYTES = 1_000_000

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from aetherlink.notify.kinds.generic.limits import MAX_DIGESTED
+from aetherlink.notify.kinds.generic.limits import MAX_DIGEST_BYTES, MAX_DIGESTED
 from aetherlink.notify.kinds.slack.message import text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from aetherlink.notify.notice import Notice
 
 
@@ -19,7 +21,7 @@ def render(notice: Notice) -> str:
             "count": notice.digest.count,
             "since": notice.digest.since,
             "until": notice.digest.until,
-            "events": list(notice.digest.alerts[:MAX_DIGESTED]),
+            "events": _fitting(notice.digest.alerts[:MAX_DIGESTED]),
         }
     if notice.links:
         data["links"] = [{"text": link.text, "url": link.url} for link in notice.links]
@@ -32,3 +34,14 @@ def render(notice: Notice) -> str:
     }
     # ASCII: half a character that somebody stored must not keep the alert from being sent.
     return json.dumps(message)
+
+
+def _fitting(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first of them, whole, as far as there is room."""
+    fitting, room = [], MAX_DIGEST_BYTES
+    for event in events:
+        room -= len(json.dumps(event))
+        if room < 0:
+            break
+        fitting.append(event)
+    return fitting

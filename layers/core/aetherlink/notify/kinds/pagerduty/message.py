@@ -41,6 +41,7 @@ def render(notice: Notice, routing_key: str) -> str:
             "source": one_line(str(notice.event.get("source") or "aetherlink"), MAX_SUMMARY),
             "severity": notice.severity if notice.severity in _SEVERITIES else "info",
             "timestamp": notice.event.get("timestamp"),
+            "component": one_line(_component(notice), MAX_KEY),
             "group": one_line(notice.tenant, MAX_KEY),
             "class": one_line(str(payload.get("rule_name") or notice.event_type), MAX_KEY),
             "custom_details": details,
@@ -48,3 +49,11 @@ def render(notice: Notice, routing_key: str) -> str:
         "links": [{"href": link.url, "text": link.text} for link in notice.links],
     }
     return json.dumps(message)
+
+
+def _component(notice: Notice) -> str:
+    """What is in trouble: the source that the alert's group or filters name, else the event's own."""
+    for among in (notice.payload.get("group"), notice.payload.get("filters")):
+        if isinstance(among, dict) and among.get("source"):
+            return str(among["source"])
+    return str(notice.event.get("source") or "aetherlink")
