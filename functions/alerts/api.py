@@ -16,6 +16,7 @@ from aetherlink.alerts.silence import SilenceDraft
 from aetherlink.alerts.templates import TEMPLATES, Materials, draft_of, template
 from aetherlink.jobs.model import JobShown, shown
 from aetherlink.kernel.paging import DEFAULT_LIMIT, MAX_LIMIT
+from aetherlink.platform.bearers import by_ticket
 from aetherlink.platform.http import By, answered, checked, create_app, path_text, serve
 from aetherlink.wiring import alerting as build
 from aetherlink.wiring import backtests, one_click
@@ -200,5 +201,5 @@ def _page(html: str) -> Response[str]:
 lambda_handler = serve(
     app,
     "command-center",
-    by_ticket={("GET", PATH): links.caller, ("POST", PATH): links.caller},
+    bearers={("GET", PATH): by_ticket(links.caller), ("POST", PATH): by_ticket(links.caller)},
 )

@@ -16,6 +16,7 @@ from aetherlink.events.place import parse_position
 from aetherlink.events.stream import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS
 from aetherlink.events.tickets import Issued, Session
 from aetherlink.kernel.tenancy import Caller
+from aetherlink.platform.bearers import by_ticket
 from aetherlink.platform.http import By, create_app, serve
 from aetherlink.wiring import stream, stream_slots
 from aetherlink.wiring import tickets as make_tickets
@@ -84,10 +85,12 @@ def issue_ticket(by: By) -> Issued:
     return tickets.issue(by)
 
 
-def by_ticket(ticket: str, headers: Mapping[str, str]) -> Caller:
+def redeemed(ticket: str, headers: Mapping[str, str]) -> Caller:
     session = tickets.present(ticket, headers.get("last-event-id", ""))
     app.context["session"] = session
     return session.caller
 
 
-lambda_handler = serve(app, "command-center", by_ticket={("GET", "/events/stream"): by_ticket})
+lambda_handler = serve(
+    app, "command-center", bearers={("GET", "/events/stream"): by_ticket(redeemed)}
+)

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from aetherlink.events.types import Catalogue, Types
     from aetherlink.events.upkeep_store import UpkeepStore
     from aetherlink.identity.service import Keys
+    from aetherlink.ingest.monitors import Monitors
+    from aetherlink.ingest.service import Intake
     from aetherlink.jobs.model import Step
     from aetherlink.jobs.service import Jobs
     from aetherlink.jobs.store import JobStore
@@ -231,6 +233,31 @@ def people() -> People:
         SilenceStore(control_table(), event_store()),
         why_muted=announcer().why_muted,
         alarm=alarm(),
+        now=utc_now,
+    )
+
+
+def intake() -> Intake:
+    from aetherlink.alerts.episode_store import EpisodeStore  # noqa: PLC0415
+    from aetherlink.ingest.incident_store import IncidentStore  # noqa: PLC0415
+    from aetherlink.ingest.service import Intake  # noqa: PLC0415
+
+    return Intake(
+        IncidentStore(control_table(), event_store()), EpisodeStore(control_table()), utc_now
+    )
+
+
+def monitors() -> Monitors:
+    import secrets  # noqa: PLC0415
+
+    from aetherlink.ingest.monitor_store import MonitorStore  # noqa: PLC0415
+    from aetherlink.ingest.monitors import Monitors  # noqa: PLC0415
+
+    return Monitors(
+        MonitorStore(control_table()),
+        intake(),
+        alarm=alarm(),
+        token=lambda: secrets.token_hex(16),
         now=utc_now,
     )
 

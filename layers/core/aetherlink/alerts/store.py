@@ -129,28 +129,10 @@ class WatchStore:
         )
         events = [self._events.add_request(t.event) for t in told if t.event]
         try:
-            transact([put, *self._episode_requests(told), *events])
+            transact([put, *episode_requests(self._table, told), *events])
         except ConditionFailedError:
             return False
         return True
-
-    def _episode_requests(self, told: Sequence[Told]) -> list[Item]:
-        """One write for each episode, however many of its transitions are stored at once."""
-        changes: dict[str, tuple[Episode, Item]] = {}
-        for each in told:
-            known = changes.get(each.episode.id)
-            changes[each.episode.id] = (
-                each.episode,
-                {**(known[1] if known else {}), **_episode_values(each)},
-            )
-        requests = []
-        for episode, values in changes.values():
-            key = f"{episode.tenant_id}#episodes", token_of(episode.id)
-            if values.pop("is_dropped", False):
-                requests.append(self._table.delete_request(*key))
-            else:
-                requests.append(self._table.set_request(*key, values))
-        return requests
 
     def drop(
         self,
@@ -293,6 +275,25 @@ class HitStore:
             until=to_text(until) + "~",
         )
         return [from_text(str(item["sk"]).partition("#")[0]) for item in items]
+
+
+def episode_requests(table: Table, told: Sequence[Told]) -> list[Item]:
+    """One write for each episode, however many of its transitions are stored at once."""
+    changes: dict[str, tuple[Episode, Item]] = {}
+    for each in told:
+        known = changes.get(each.episode.id)
+        changes[each.episode.id] = (
+            each.episode,
+            {**(known[1] if known else {}), **_episode_values(each)},
+        )
+    requests = []
+    for episode, values in changes.values():
+        key = f"{episode.tenant_id}#episodes", token_of(episode.id)
+        if values.pop("is_dropped", False):
+            requests.append(table.delete_request(*key))
+        else:
+            requests.append(table.set_request(*key, values))
+    return requests
 
 
 def _hit_item(rule: Rule, group_fingerprint: str, event: Event) -> Item:

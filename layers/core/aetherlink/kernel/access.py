@@ -20,6 +20,8 @@ ANYONE: Final[Roles] = (Role.VIEWER, Role.AGENT, Role.OPERATOR, Role.ADMIN)
 PUBLISHERS: Final[Roles] = (Role.AGENT, Role.OPERATOR, Role.ADMIN)
 # And the service itself, by its registration token.
 OPS_OR_SELF: Final[Roles] = (*OPS, Role.SERVICE)
+# A monitor, by the key in its own path; its function makes such callers of nothing else.
+MONITOR: Final[Roles] = (Role.SERVICE,)
 
 ROUTES: Final[dict[tuple[str, str], Roles]] = {
     ("GET", "/"): OPEN,
@@ -89,6 +91,21 @@ ROUTES: Final[dict[tuple[str, str], Roles]] = {
     # By a link in a message alone: its ticket is checked in its own function, and buys nothing else.
     ("GET", "/alerts/act"): OPS,
     ("POST", "/alerts/act"): OPS,
+    ("GET", "/notifications/rules"): OPS,
+    ("PUT", "/notifications/rules"): OPS,
+    ("DELETE", "/notifications/rules"): OPS,
+    ("POST", "/notifications/test"): OPS,
+    ("POST", "/ingest/alertmanager"): PUBLISHERS,
+    ("POST", "/ingest/pagerduty/v2/enqueue"): PUBLISHERS,
+    ("POST", "/ingest/monitors"): OPS,
+    ("GET", "/ingest/monitors"): OPS,
+    ("GET", "/ingest/monitors/{monitor_id}"): OPS,
+    ("PUT", "/ingest/monitors/{monitor_id}"): OPS,
+    ("DELETE", "/ingest/monitors/{monitor_id}"): OPS,
+    ("GET", "/ingest/ping/{key}"): MONITOR,
+    ("POST", "/ingest/ping/{key}"): MONITOR,
+    ("GET", "/ingest/ping/{key}/{word}"): MONITOR,
+    ("POST", "/ingest/ping/{key}/{word}"): MONITOR,
     ("GET", "/identity/me"): (*ANYONE, Role.SERVICE),
     ("POST", "/identity/keys"): ADMIN,
     ("GET", "/identity/keys"): ADMIN,
@@ -118,6 +135,13 @@ NOT_AUDITED: Final[frozenset[tuple[str, str]]] = frozenset(
         ("POST", "/alerts/silences/preview"),
         ("POST", "/alerts/rules/backtest"),
         ("POST", "/ops/services/{name}/heartbeat"),
+        # What they say becomes events and episodes.
+        ("POST", "/ingest/alertmanager"),
+        ("POST", "/ingest/pagerduty/v2/enqueue"),
+        ("POST", "/ingest/ping/{key}"),
+        ("POST", "/ingest/ping/{key}/{word}"),
+        # It shows what a rule would say, and sends nothing.
+        ("POST", "/notifications/test"),
     }
 )
 
@@ -126,7 +150,8 @@ NOT_AUDITED: Final[frozenset[tuple[str, str]]] = frozenset(
 # - publish and batch derive the event's id from the key, at no further call (events/keyed.py);
 #   CloudEvents always bring an id of their own
 # - a heartbeat renews, an acknowledgement is one, a judgement by hand and a preview look: doing it
-#   again does no more
+#   again does no more; so does switching an endpoint on, and what a link in a message does
+# - what other systems say names its incident (ingest/incident.py), and a ping counts as one more
 # - a stream's ticket is a secret that is not kept, so a repeated answer would be worth nothing
 CREATES: Final[frozenset[tuple[str, str]]] = frozenset(
     {
@@ -143,6 +168,12 @@ CREATES: Final[frozenset[tuple[str, str]]] = frozenset(
         ("POST", "/events/archive/restore"),
         ("POST", "/identity/keys"),
         ("POST", "/identity/keys/{key_id}/rotate"),
+        ("POST", "/notifications/endpoints"),
+        ("POST", "/notifications/endpoints/{endpoint_id}/test"),
+        ("POST", "/notifications/endpoints/{endpoint_id}/rotate-secret"),
+        ("POST", "/notifications/deliveries/replay"),
+        ("POST", "/notifications/deliveries/{delivery_id}/replay"),
+        ("POST", "/ingest/monitors"),
     }
 )
 # These take the header too, in their own way.

@@ -16,6 +16,8 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 # Lambda hands an answer on as JSON: quotes and backslashes in the body cost one byte more there, and
 # 6 MB (6,291,556 bytes) is all it takes; the rest is for headers.
 _MAX_WIRE_BYTES = 6_200_000
+# Of a body that is free text, in characters.
+MAX_FREE_TEXT = 12_000
 _BODY_TOO_LARGE = f"A request body may have {MAX_BODY_BYTES:,} bytes (4 MB) at most"
 
 
@@ -32,6 +34,16 @@ def text_in(event: Proxy) -> str:
     if len(octets) > MAX_BODY_BYTES:
         raise TooLargeError(_BODY_TOO_LARGE)
     return text
+
+
+def any_text_in(event: Proxy) -> str:
+    """The beginning of the body as text, whatever it is: for a route that is not about its body."""
+    raw = event.get("body") or ""
+    if not event.get("isBase64Encoded"):
+        return str(raw[:MAX_FREE_TEXT])
+    # Whole groups of four characters, each of which is three bytes.
+    octets = base64.b64decode(raw[: MAX_FREE_TEXT // 3 * 4] + "===")
+    return octets.decode(errors="replace")
 
 
 def check_answer(answer: Proxy) -> None:

@@ -26,6 +26,7 @@ from aetherlink.platform import auditing, boundary, headers, rates, tally
 from aetherlink.platform.body import (
     MAX_BODY_BYTES,
     Proxy,
+    any_text_in,
     check_answer,
     parse_json,
     parse_object,
@@ -51,8 +52,7 @@ if TYPE_CHECKING:
 
     from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
-    ByTicket = Callable[[str, Mapping[str, str]], Caller]
-    ByTickets = Mapping[tuple[str, str], ByTicket] | None
+    from aetherlink.platform.bearers import Bearer, Bearers
 
 # What routes need of the edge.
 __all__ = [
@@ -101,15 +101,14 @@ def serve(
     app: APIGatewayRestResolver,
     service: str,
     *,
-    by_ticket: ByTickets = None,
+    bearers: Bearers | None = None,
     keys_may_be_cached: bool = False,
 ) -> Callable[[Proxy, Any], Proxy]:
     """The Lambda handler of `app`: admits the caller, runs the route, and never leaks an exception.
 
     The role check stands here, before Powertools validates the body, because a stranger is to learn
     nothing of what a valid body would be. `service` names the part in the request log.
-    `by_ticket` makes a caller of `?ticket=` and the headers, for who cannot send credentials; by route,
-    since no ticket is to buy anything but what it was made for.
+    `bearers` are the routes whose callers may show who they are elsewhere than in the headers.
     `keys_may_be_cached` believes a key that was looked up up to 30 seconds ago: for publishing alone,
     which pays one AWS call. That bounds how long a revoked key still publishes.
     """
@@ -121,8 +120,9 @@ def serve(
         caller: Caller | None = None
         reason = ""
         try:
-            caller = _caller(event, by_ticket, may_be_cached=keys_may_be_cached)
-            _admit(event, caller)
+            bearer = (bearers or {}).get((event["httpMethod"], event["resource"]))
+            caller = _caller(event, bearer, may_be_cached=keys_may_be_cached)
+            _admit(event, caller, is_free_text=bearer is not None and bearer.alone)
             app.context["caller"] = caller
             app.context["sent"] = Sent(sent_as, event["headers"], event["body"])
             with boundary.within(reach_of(caller)):
@@ -213,12 +213,12 @@ def options(event: APIGatewayProxyEvent) -> Response[str]:
     return Response(status_code=status, body="", headers=given)
 
 
-def _caller(event: Proxy, by_ticket: ByTickets, *, may_be_cached: bool) -> Caller | None:
+def _caller(event: Proxy, bearer: Bearer | None, *, may_be_cached: bool) -> Caller | None:
     """Who calls; None on a route that is open to anybody, or is the fallback (404, 405)."""
     check_headers(event)
     required = ROUTES.get((event["httpMethod"], event["resource"]))
     if required:
-        caller = _identify(event, by_ticket, may_be_cached=may_be_cached)
+        caller = _identify(event, bearer, may_be_cached=may_be_cached)
         return replace(caller, check_tenant=rates.check_tenant)
     is_fallback = "+}" in event["resource"] or event["resource"] == "/"
     if required is None and not is_fallback:
@@ -226,28 +226,27 @@ def _caller(event: Proxy, by_ticket: ByTickets, *, may_be_cached: bool) -> Calle
     return None
 
 
-def _admit(event: Proxy, caller: Caller | None) -> None:
+def _admit(event: Proxy, caller: Caller | None, *, is_free_text: bool) -> None:
     """Let the caller in or raise; the body is text of at most 4 MB after this."""
     if caller:
         method, resource = event["httpMethod"], event["resource"]
         authorise(caller, ROUTES[method, resource], method, resource)
         rates.admit(caller, method, resource)
     check_parameters(event)
-    event["body"] = text_in(event)
+    event["body"] = any_text_in(event) if is_free_text else text_in(event)
     event["isBase64Encoded"] = False
 
 
-def _identify(event: Proxy, by_ticket: ByTickets, *, may_be_cached: bool) -> Caller:
-    """The caller by its headers; by a ticket only if it sends none that say who it is."""
+def _identify(event: Proxy, bearer: Bearer | None, *, may_be_cached: bool) -> Caller:
+    """The caller by its headers, or by what the route takes in their place."""
     sent = event["headers"]
     has_credentials = any(sent.get(name, "").strip() for name in _CREDENTIALS)
-    ticket = (event.get("queryStringParameters") or {}).get("ticket")
-    route = (event["httpMethod"], event["resource"])
-    if by_ticket and route in by_ticket and ticket and not has_credentials:
-        caller = by_ticket[route](ticket, sent)
+    secret = bearer.find(event) if bearer and (bearer.alone or not has_credentials) else None
+    if bearer and secret and bearer.caller:
+        caller = bearer.caller(secret, sent)
         return replace(caller, ip=ip(event), trace_id=trace_id(event))
     return identify(
-        sent,
+        {**sent, "x-api-key": secret} if secret else sent,
         mode=config().auth_mode,
         ip=ip(event),
         trace_id=trace_id(event),

@@ -40,17 +40,9 @@ payloads = st.one_of(
     st.dictionaries(words, values, max_size=30),
     st.fixed_dictionaries(
         {},
-        optional={
-            name: values
-            for name in (
-                "rule_name",
-                "group",
-                "filters",
-                "threshold",
-                "matched_count",
-                "episode_id",
-            )
-        },
+        optional=dict.fromkeys(
+            ("rule_name", "group", "filters", "threshold", "matched_count", "episode_id"), values
+        ),
     ),
 )
 events = st.builds(
