@@ -28,6 +28,7 @@ HANDLERS = (
     "functions.tenants.api",
     "functions.alerts.api",
     "functions.notify.api",
+    "functions.ingest.api",
 )
 # What importing the handlers needs; nothing is called.
 ENVIRONMENT = {
@@ -57,6 +58,8 @@ ENVIRONMENT = {
     "MAX_STREAMS": "1",
     "ALERTS_DUE_QUEUE": "-",
     "ALERTS_TOPIC": "-",
+    "ALERT_WEBHOOKS": "",
+    "NOTIFICATIONS_QUEUE": "-",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
 

@@ -17,10 +17,13 @@ from aetherlink.notify.endpoint import EndpointDraft
 from aetherlink.notify.endpoints import Managing, RotationDraft
 from aetherlink.notify.log import Filters, Log, ReplayDraft
 from aetherlink.notify.model import State, Trouble
+from aetherlink.notify.rules import RuleSet
+from aetherlink.notify.ruling import Ruling
 from aetherlink.platform.config import notifications_config
 from aetherlink.platform.http import By, answered, create_app, path_text, serve
 from aetherlink.platform.messaging import Queue
 from aetherlink.wiring import delivery_store, endpoint_store
+from aetherlink.wiring import notification_rules as rule_store
 
 app = create_app()
 settings = notifications_config()
@@ -33,6 +36,7 @@ def wake(delivery_id: str) -> None:
 
 
 managing = Managing(endpoint_store(settings.alert_webhooks), delivery_store(), wake, utc_now)
+ruling = Ruling(rule_store())
 log = Log(delivery_store(), wake, utc_now)
 
 Tenant = Annotated[str | None, Query(description="Another tenant, for who may")]
@@ -139,6 +143,26 @@ def get_delivery(delivery_id: str, request: Request, by: By) -> dict[str, Any]:
 def replay(delivery_id: str, request: Request, by: By) -> Response[dict[str, Any]]:
     revived = log.replay(by, path_text(request, "delivery_id"))
     return answered({"status": "ok", "delivery": revived}, 202)
+
+
+@app.get("/notifications/rules", summary="What people are told of the CRM's events")
+def get_rules(by: By, tenant_id: Tenant = None) -> dict[str, Any]:
+    return {"status": "ok", **ruling.shown(by, tenant_id)}
+
+
+@app.put("/notifications/rules", summary="Replace the rules; the first that fits decides")
+def put_rules(rules: RuleSet, by: By, tenant_id: Tenant = None) -> dict[str, Any]:
+    return {"status": "ok", **ruling.replace(by, tenant_id, rules)}
+
+
+@app.delete("/notifications/rules", summary="Back to the shipped rules")
+def reset_rules(by: By, tenant_id: Tenant = None) -> dict[str, Any]:
+    return {"status": "ok", **ruling.reset(by, tenant_id)}
+
+
+@app.post("/notifications/test", summary="What a rule would say of an event; nothing is sent")
+def test_rules(event: dict[str, Any], by: By) -> dict[str, Any]:
+    return ruling.test(by, event)
 
 
 def _instant(given: str | None) -> datetime | None:

@@ -13,7 +13,7 @@ from aetherlink.notify.webhook import Webhook
 from aetherlink.platform.config import config, dispatch_config
 from aetherlink.platform.messaging import Queue
 from aetherlink.platform.outbound import Outbound, parse_allow_list
-from aetherlink.wiring import delivery_store, endpoint_store, in_hand, one_click
+from aetherlink.wiring import delivery_store, endpoint_store, in_hand, notification_rules, one_click
 
 settings = dispatch_config()
 dispatcher = Dispatcher(
@@ -26,6 +26,7 @@ dispatcher = Dispatcher(
     lease=timedelta(seconds=settings.delivery_timeout_seconds + 25),
     in_hand=in_hand(),
     links=one_click().links,
+    rules=notification_rules().of,
     now=utc_now,
 )
 

@@ -62,6 +62,7 @@ HANDLERS = {
     "TenantsApi": "functions.tenants.api",
     "AlertsApi": "functions.alerts.api",
     "NotificationsApi": "functions.notify.api",
+    "IngestApi": "functions.ingest.api",
 }
 
 

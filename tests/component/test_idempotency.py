@@ -409,6 +409,13 @@ def test_every_post_either_takes_a_key_or_says_why_not() -> None:
         "/alerts/evaluate",
         "/alerts/silences/preview",
         "/alerts/{alert_id}/ack",
+        "/alerts/act",
+        "/notifications/endpoints/{endpoint_id}/enable",
+        "/notifications/test",
+        "/ingest/alertmanager",
+        "/ingest/pagerduty/v2/enqueue",
+        "/ingest/ping/{key}",
+        "/ingest/ping/{key}/{word}",
     }
 
 

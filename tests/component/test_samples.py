@@ -60,7 +60,12 @@ def test_the_redrive_sample_names_what_is_no_more(stack: Stack) -> None:
 
 
 def test_the_schedule_sample_sweeps(stack: Stack) -> None:
-    assert run("schedule.json") == {"due": 0, "muted": 0, "batchItemFailures": []}
+    assert run("schedule.json") == {
+        "due": 0,
+        "missed": 0,
+        "muted": 0,
+        "batchItemFailures": [],
+    }
 
 
 def test_the_queue_sample_opens_a_delivery_and_reports_the_unreadable_message(
@@ -71,6 +76,6 @@ def test_the_queue_sample_opens_a_delivery_and_reports_the_unreadable_message(
     assert run("sqs-batch.json") == {
         "batchItemFailures": [{"itemIdentifier": "d6b1c3f2-5a0e-4c76-9a8b-0c1d2e3f4a5b"}]
     }
-    items = dispatcher._deliveries._table.query_all("pk = :pk", pk="acme#deliveries")
+    items = dispatcher._deliveries._table.query_all("pk = :pk", pk="system#deliveries")
     # Nobody listens at port 1, which tests/conftest.py configures.
     assert [item["state"] for item in items] == ["pending"]

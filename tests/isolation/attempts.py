@@ -95,6 +95,7 @@ def _guessed(own: Side) -> dict[str, str]:
     bound = tenant_bound(TenantId(own.tenant), GUESS)
     guesses = dict.fromkeys(("event_id", "source", "service"), f"guess-{GUESS}")
     guesses |= dict.fromkeys(("rule_id", "key_id", "job_id", "alert_id", "silence_id"), bound)
+    guesses |= dict.fromkeys(("endpoint_id", "delivery_id", "monitor_id", "ping_key"), bound)
     guesses["template"] = f"guess-{GUESS}"
     return {**guesses, "event_type": f"custom.g{GUESS}.happened", "tenant": f"guess-{GUESS}"}
 
@@ -119,6 +120,23 @@ def _own_service(t: Target) -> str:
 
 def _alert(t: Target) -> str:
     return t.id("alert_id", lambda: t.side.stolen["alert_id"])
+
+
+def _endpoint(t: Target, rest: str = "") -> str:
+    own = t.id("endpoint_id", lambda: t.side.stolen["endpoint_id"])
+    return f"/notifications/endpoints/{own}{rest}"
+
+
+def _delivery(t: Target, rest: str = "") -> str:
+    return f"/notifications/deliveries/{t.id('delivery_id', t.side.fresh_delivery)}{rest}"
+
+
+def _monitor(t: Target) -> str:
+    return f"/ingest/monitors/{t.id('monitor_id', lambda: t.side.fresh_monitor()[0])}"
+
+
+def _ping(t: Target, rest: str = "") -> str:
+    return f"/ingest/ping/{t.id('ping_key', lambda: t.side.fresh_monitor()[1])}{rest}"
 
 
 def _cloud_event(side: Side, **fields: str) -> Request:
@@ -244,6 +262,64 @@ _RECIPES: dict[str, Callable[[Target], Request]] = {
     "DELETE /alerts/silences/{silence_id}": lambda t: Request(
         "DELETE", f"/alerts/silences/{t.id('silence_id', t.side.fresh_silence)}"
     ),
+    "GET /alerts/act": lambda t: Request("GET", "/alerts/act", {"ticket": "made.up"}),
+    "POST /alerts/act": lambda t: Request("POST", "/alerts/act", {"ticket": "made.up"}),
+    "POST /notifications/endpoints": lambda t: Request(
+        "POST", "/notifications/endpoints", body=t.side.endpoint()
+    ),
+    "GET /notifications/endpoints": lambda t: Request("GET", "/notifications/endpoints"),
+    "GET /notifications/endpoints/{endpoint_id}": lambda t: Request("GET", _endpoint(t)),
+    "PUT /notifications/endpoints/{endpoint_id}": lambda t: Request(
+        "PUT", _endpoint(t), body=t.side.endpoint()
+    ),
+    "DELETE /notifications/endpoints/{endpoint_id}": lambda t: Request(
+        "DELETE", f"/notifications/endpoints/{t.id('endpoint_id', t.side.fresh_endpoint)}"
+    ),
+    "POST /notifications/endpoints/{endpoint_id}/enable": lambda t: Request(
+        "POST", _endpoint(t, "/enable")
+    ),
+    "POST /notifications/endpoints/{endpoint_id}/test": lambda t: Request(
+        "POST", _endpoint(t, "/test")
+    ),
+    "POST /notifications/endpoints/{endpoint_id}/rotate-secret": lambda t: Request(
+        "POST", _endpoint(t, "/rotate-secret")
+    ),
+    "GET /notifications/deliveries": lambda t: Request("GET", "/notifications/deliveries"),
+    "GET /notifications/deliveries/stats": lambda t: Request(
+        "GET", "/notifications/deliveries/stats"
+    ),
+    "POST /notifications/deliveries/replay": lambda t: Request(
+        "POST", "/notifications/deliveries/replay", body={}
+    ),
+    "GET /notifications/deliveries/{delivery_id}": lambda t: Request("GET", _delivery(t)),
+    "POST /notifications/deliveries/{delivery_id}/replay": lambda t: Request(
+        "POST", _delivery(t, "/replay")
+    ),
+    "GET /notifications/rules": lambda t: Request("GET", "/notifications/rules"),
+    "PUT /notifications/rules": lambda t: Request(
+        "PUT", "/notifications/rules", body=t.side.notification_rules()
+    ),
+    "DELETE /notifications/rules": lambda t: Request("DELETE", "/notifications/rules"),
+    "POST /notifications/test": lambda t: Request(
+        "POST", "/notifications/test", body={"event_type": "lead.created", "lead_id": 1}
+    ),
+    "POST /ingest/alertmanager": lambda t: Request(
+        "POST", "/ingest/alertmanager", body=t.side.alertmanager()
+    ),
+    "POST /ingest/pagerduty/v2/enqueue": lambda t: Request(
+        "POST", "/ingest/pagerduty/v2/enqueue", body=t.side.pagerduty()
+    ),
+    "POST /ingest/monitors": lambda t: Request("POST", "/ingest/monitors", body=t.side.monitor()),
+    "GET /ingest/monitors": lambda t: Request("GET", "/ingest/monitors"),
+    "GET /ingest/monitors/{monitor_id}": lambda t: Request("GET", _monitor(t)),
+    "PUT /ingest/monitors/{monitor_id}": lambda t: Request(
+        "PUT", _monitor(t), body=t.side.monitor()
+    ),
+    "DELETE /ingest/monitors/{monitor_id}": lambda t: Request("DELETE", _monitor(t)),
+    "GET /ingest/ping/{key}": lambda t: Request("GET", _ping(t)),
+    "POST /ingest/ping/{key}": lambda t: Request("POST", _ping(t)),
+    "GET /ingest/ping/{key}/{word}": lambda t: Request("GET", _ping(t, "/start")),
+    "POST /ingest/ping/{key}/{word}": lambda t: Request("POST", _ping(t, "/start")),
     "GET /identity/me": lambda t: Request("GET", "/identity/me"),
     "POST /identity/keys": lambda t: Request(
         "POST", "/identity/keys", body={"name": f"key {t.side.canary}", "roles": ["viewer"]}

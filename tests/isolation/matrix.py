@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 # What a route answers to whom. `yes`: the request is carried out. 401, 403: so much and no more. 404: it
 # may ask, and has nothing there: only who may do long work has jobs.
+# What a link in a message and a monitor's key are worth stands in the thing itself, whoever brings it: a
+# made-up link is 401, and with a monitor's own key anybody may ping.
 # - nobody: without a credential; viewer to admin: a key of one tenant with that role
 # - service: the registration token of a service, for that service itself
 # - stray: a credential that names no tenant at all, with the role of an admin
@@ -66,6 +68,36 @@ GET    /alerts/silences                        401    403    403   yes      yes 
 GET    /alerts/silences/{silence_id}           401    403    403   yes      yes   403     403
 PUT    /alerts/silences/{silence_id}           401    403    403   yes      yes   403     403
 DELETE /alerts/silences/{silence_id}           401    403    403   yes      yes   403     403
+GET    /alerts/act                             401    403    403   401      401   403     403
+POST   /alerts/act                             401    403    403   401      401   403     403
+POST   /notifications/endpoints                401    403    403   yes      yes   403     403
+GET    /notifications/endpoints                401    403    403   yes      yes   403     403
+GET    /notifications/endpoints/{endpoint_id}  401    403    403   yes      yes   403     403
+PUT    /notifications/endpoints/{endpoint_id}  401    403    403   yes      yes   403     403
+DELETE /notifications/endpoints/{endpoint_id}  401    403    403   yes      yes   403     403
+POST   /notifications/endpoints/{endpoint_id}/enable 401    403    403   yes      yes   403     403
+POST   /notifications/endpoints/{endpoint_id}/test 401    403    403   yes      yes   403     403
+POST   /notifications/endpoints/{endpoint_id}/rotate-secret 401    403    403   yes      yes   403     403
+GET    /notifications/deliveries               401    403    403   yes      yes   403     403
+GET    /notifications/deliveries/stats         401    403    403   yes      yes   403     403
+POST   /notifications/deliveries/replay        401    403    403   yes      yes   403     403
+GET    /notifications/deliveries/{delivery_id} 401    403    403   yes      yes   403     403
+POST   /notifications/deliveries/{delivery_id}/replay 401    403    403   yes      yes   403     403
+GET    /notifications/rules                    401    403    403   yes      yes   403     403
+PUT    /notifications/rules                    401    403    403   yes      yes   403     403
+POST   /notifications/test                     401    403    403   yes      yes   403     403
+DELETE /notifications/rules                    401    403    403   yes      yes   403     403
+POST   /ingest/alertmanager                    401    403    yes   yes      yes   403     403
+POST   /ingest/pagerduty/v2/enqueue            401    403    yes   yes      yes   403     403
+POST   /ingest/monitors                        401    403    403   yes      yes   403     403
+GET    /ingest/monitors                        401    403    403   yes      yes   403     403
+GET    /ingest/monitors/{monitor_id}           401    403    403   yes      yes   403     403
+PUT    /ingest/monitors/{monitor_id}           401    403    403   yes      yes   403     403
+DELETE /ingest/monitors/{monitor_id}           401    403    403   yes      yes   403     403
+GET    /ingest/ping/{key}                      yes    yes    yes   yes      yes   yes     yes
+POST   /ingest/ping/{key}                      yes    yes    yes   yes      yes   yes     yes
+GET    /ingest/ping/{key}/{word}               yes    yes    yes   yes      yes   yes     yes
+POST   /ingest/ping/{key}/{word}               yes    yes    yes   yes      yes   yes     yes
 GET    /identity/me                            401    yes    yes   yes      yes   yes     403
 POST   /identity/keys                          401    403    403   403      yes   403     403
 GET    /identity/keys                          401    403    403   403      yes   403     403
@@ -144,6 +176,36 @@ GET    /alerts/silences                       200  403   -    own    -      -   
 GET    /alerts/silences/{silence_id}          200  own   -    own    404    404     canary
 PUT    /alerts/silences/{silence_id}          200  own   -    own    404    404     canary
 DELETE /alerts/silences/{silence_id}          200  own   -    own    404    404     -
+GET    /alerts/act                            401  -    -    -      -       -       -
+POST   /alerts/act                            401  -    -    -      -       -       -
+POST   /notifications/endpoints               200  own   -    own    -      -       -
+GET    /notifications/endpoints               200  403   -    own    -      -       canary
+GET    /notifications/endpoints/{endpoint_id} 200  own   -    own    404    404     canary
+PUT    /notifications/endpoints/{endpoint_id} 200  own   -    own    404    404     canary
+DELETE /notifications/endpoints/{endpoint_id} 200  own   -    own    404    404     -
+POST   /notifications/endpoints/{endpoint_id}/enable 200  own   -    own    404    404     canary
+POST   /notifications/endpoints/{endpoint_id}/test 202  own   -    own    404    404     -
+POST   /notifications/endpoints/{endpoint_id}/rotate-secret 200  own   -    own    404    404     -
+GET    /notifications/deliveries              200  403   -    own    -      -       delivery_id
+GET    /notifications/deliveries/stats        200  403   -    own    -      -       endpoint_id
+POST   /notifications/deliveries/replay       200  own   -    own    -      -       -
+GET    /notifications/deliveries/{delivery_id} 200  own   -    own    404    404     canary
+POST   /notifications/deliveries/{delivery_id}/replay 202  own   -    own    404    404     -
+GET    /notifications/rules                   200  403   -    own    -      -       canary
+PUT    /notifications/rules                   200  403   -    own    -      -       canary
+POST   /notifications/test                    200  own   403  own    -      -       -
+DELETE /notifications/rules                   200  403   -    own    -      -       -
+POST   /ingest/alertmanager                   200  403   -    own    -      -       -
+POST   /ingest/pagerduty/v2/enqueue           202  403   -    own    -      -       -
+POST   /ingest/monitors                       200  own   -    own    -      -       -
+GET    /ingest/monitors                       200  403   -    own    -      -       canary
+GET    /ingest/monitors/{monitor_id}          200  own   -    own    404    404     canary
+PUT    /ingest/monitors/{monitor_id}          200  own   -    own    404    404     canary
+DELETE /ingest/monitors/{monitor_id}          200  own   -    own    404    404     -
+GET    /ingest/ping/{key}                     200  own   -    own    -      404     -
+POST   /ingest/ping/{key}                     200  own   -    own    -      404     -
+GET    /ingest/ping/{key}/{word}              200  own   -    own    -      404     -
+POST   /ingest/ping/{key}/{word}              200  own   -    own    -      404     -
 GET    /identity/me                           200  own   -    own    -      -       tenant
 POST   /identity/keys                         200  own   403  own    -      -       canary
 GET    /identity/keys                         200  403   -    own    -      -       canary
@@ -204,20 +266,6 @@ PENDING = frozenset(
     {
         ("GET", "/ops/health"),
         ("GET", "/ops/reconciliation"),
-        ("POST", "/notifications/endpoints"),
-        ("GET", "/notifications/endpoints"),
-        ("POST", "/notifications/endpoints/{id}/test"),
-        ("POST", "/notifications/endpoints/{id}/rotate-secret"),
-        ("GET", "/notifications/deliveries"),
-        ("GET", "/notifications/deliveries/{id}"),
-        ("GET", "/notifications/deliveries/stats"),
-        ("POST", "/notifications/deliveries/{id}/replay"),
-        ("GET", "/notifications/rules"),
-        ("POST", "/notifications/test"),
-        ("GET", "/ingest/ping/{key}"),
-        ("POST", "/ingest/ping/{key}"),
-        ("POST", "/ingest/alertmanager"),
-        ("POST", "/ingest/pagerduty/v2/enqueue"),
         ("GET", "/autoheal/ping"),
         ("GET", "/autoheal/health"),
         ("GET", "/autoheal/status"),

@@ -107,6 +107,47 @@ class Side:
         request = Request("POST", "/alerts/silences", body=self.silence())
         return str(self.send(request).body["silence_id"])
 
+    def endpoint(self) -> dict[str, Any]:
+        return {"name": f"endpoint {self.canary}", "url": f"https://{self.canary}.example/hook"}
+
+    def fresh_endpoint(self) -> str:
+        made = self.send(Request("POST", "/notifications/endpoints", body=self.endpoint())).body
+        self.hidden.append(made["secret"])
+        return str(made["endpoint_id"])
+
+    def fresh_delivery(self) -> str:
+        path = f"/notifications/endpoints/{self.stolen['endpoint_id']}/test"
+        return str(self.send(Request("POST", path)).body["delivery_id"])
+
+    def notification_rules(self) -> dict[str, Any]:
+        match = {"event_type": "lead.created", "name": self.canary}
+        return {"rules": [{"match": match, "template": f"lead of {self.canary}"}]}
+
+    def monitor(self) -> dict[str, Any]:
+        # So long that it is never missed.
+        return {"name": f"monitor {self.canary}", "period_seconds": 86_400}
+
+    def fresh_monitor(self) -> tuple[str, str]:
+        """Its id and its key."""
+        made = self.send(Request("POST", "/ingest/monitors", body=self.monitor())).body
+        self.hidden.append(made["key"])
+        return made["monitor_id"], made["key"]
+
+    def alertmanager(self) -> dict[str, Any]:
+        labels = {"alertname": f"alert {self.canary}", "severity": "warning"}
+        alert = {
+            "status": "firing",
+            "labels": labels,
+            "annotations": {},
+            "startsAt": datetime.now(UTC).isoformat(),
+            "fingerprint": secrets.token_hex(8),
+        }
+        return {"version": "4", "status": "firing", "alerts": [alert]}
+
+    def pagerduty(self) -> dict[str, Any]:
+        payload = {"summary": f"alert {self.canary}", "source": "x", "severity": "info"}
+        return {"event_action": "trigger", "payload": payload}
+
     def fresh_service(self) -> tuple[str, str]:
         """Its name and its registration token."""
         name = f"fresh-{secrets.token_hex(6)}"
@@ -189,6 +230,11 @@ def _plant(side: Side, word: str) -> None:
     side.hidden.append(registered["registration_token"])
     keep("silence_id", side.fresh_silence())
     keep("key_id", side.fresh_key()[0])
+    keep("endpoint_id", side.fresh_endpoint())
+    keep("delivery_id", side.fresh_delivery())
+    keep("monitor_id", side.fresh_monitor()[0])
+    rules = Request("PUT", "/notifications/rules", body=side.notification_rules())
+    side.send(rules)
     keep("job_id", side.fresh_job(side.keys["admin"]))
     plant_policy(side, {"stolen": "17", "hidden": "19"}[word])
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from aetherlink.jobs.service import Jobs
     from aetherlink.jobs.store import JobStore
     from aetherlink.notify.endpoint_store import EndpointStore
+    from aetherlink.notify.rule_store import RuleStore
     from aetherlink.notify.store import DeliveryStore
     from aetherlink.notify.subscriptions import Subscriptions
     from aetherlink.platform.objects import Bucket
@@ -201,10 +202,16 @@ def endpoint_store(webhooks: str = "") -> EndpointStore:
     return EndpointStore(control_table(), event_store(), configured(webhooks))
 
 
+def notification_rules() -> RuleStore:
+    from aetherlink.notify.rule_store import RuleStore  # noqa: PLC0415
+
+    return RuleStore(control_table(), utc_now)
+
+
 def subscriptions() -> Subscriptions:
     from aetherlink.notify.subscriptions import Subscriptions  # noqa: PLC0415
 
-    return Subscriptions(endpoint_store(), utc_now)
+    return Subscriptions(endpoint_store(), notification_rules().recent, utc_now)
 
 
 def delivery_store() -> DeliveryStore:

@@ -25,6 +25,7 @@ from aetherlink.notify.model import (
     settle,
 )
 from aetherlink.notify.notice import Notice
+from aetherlink.notify.rules import SHIPPED
 from aetherlink.notify.service import BusyError, Dispatcher
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -79,6 +80,7 @@ class World:
             lease=timedelta(seconds=30),
             in_hand=lambda _tenant, _episode: self.in_hand,
             links=lambda _: (),
+            rules=lambda _: SHIPPED,
             now=lambda: self.now,
         )
 

@@ -157,7 +157,21 @@ BUILT_IN: Final[dict[str, EventType]] = {
             "A notification was given up after its last attempt",
             _payload({"delivery_id": _TEXT, "endpoint": _TEXT, "attempts": _COUNT}),
         ),
-        _type("ops.endpoint.disabled", "An endpoint was disabled", _payload({})),
+        _type(
+            "ops.endpoint.disabled",
+            "An endpoint was disabled: it is gone, or nothing reached it for days",
+            _payload({"endpoint_id": _TEXT, "endpoint": _TEXT, "because": _TEXT}),
+        ),
+        _type(
+            "ingest.alert.firing",
+            "Another system's alert, or a monitor's, began",
+            _payload({"alert": _TEXT, "severity": _TEXT, "labels": {"type": "object"}}),
+        ),
+        _type(
+            "ingest.alert.resolved",
+            "Another system's alert, or a monitor's, ended",
+            _payload({"alert": _TEXT, "severity": _TEXT, "labels": {"type": "object"}}),
+        ),
         _type(
             "ops.events.pruned",
             "Events passed their retention",

@@ -33,7 +33,7 @@ _SERVICE_LABELS = ("service", "job", "instance")
 class Alert(Shape):
     status: Literal["firing", "resolved"]
     labels: dict[str, str] = Field(min_length=1)
-    annotations: dict[str, str] = {}
+    annotations: dict[str, str] = Field(default={})
     starts_at: datetime = Field(alias="startsAt")
     ends_at: datetime | None = Field(default=None, alias="endsAt")
     generator_url: str = Field(default="", alias="generatorURL")

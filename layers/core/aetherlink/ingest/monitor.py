@@ -28,6 +28,7 @@ LONGEST = 366 * 86_400
 # What a job printed may come with its ping; so much of it is shown in the alert.
 MAX_OUTPUT = 1_000
 MAX_EXIT_CODE = 255
+_EXIT_CODES = frozenset(str(code) for code in range(1, MAX_EXIT_CODE + 1))
 
 
 class MonitorDraft(Given):
@@ -236,10 +237,8 @@ def outcome_of(word: str, output: str) -> tuple[Word, str]:
         return Word.START, ""
     if word == "fail":
         why = "it reported a failure"
-    elif word.isascii() and word.isdigit() and len(word) <= 3 and int(word) <= MAX_EXIT_CODE:
-        if int(word) == 0:
-            return Word.SUCCESS, ""
-        why = f"it ended with exit code {int(word)}"
+    elif word in _EXIT_CODES:
+        why = f"it ended with exit code {word}"
     else:
         raise NotFoundError(
             f"A ping ends in /start, /fail or an exit code from 0 to {MAX_EXIT_CODE}, not in "

@@ -143,7 +143,7 @@ class Monitors:
                     continue
                 later, signal = overdue(monitor, self._now())
                 missed += bool(signal and self._settled(monitor, later, signal))
-            except Exception:
+            except Exception:  # noqa: BLE001 - logged; one is damaged, and the others go on
                 # One that is damaged must not keep the others from being missed.
                 logger.exception("a monitor could not be judged", monitor_id=found.id)
         return missed

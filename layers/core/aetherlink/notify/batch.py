@@ -36,6 +36,6 @@ def deliver(dispatcher: Dispatcher, records: list[dict[str, Any]]) -> dict[str, 
             try:
                 logger.info("delivery", message_id=message, state=str(state.result()))
             except Exception as error:  # noqa: BLE001 - one delivery of a batch; it comes again
-                logger.warning("delivery failed", message_id=message, error=type(error).__name__)
+                logger.exception("delivery failed", message_id=message, error=type(error).__name__)
                 failed.add(message)
     return {"batchItemFailures": [{"itemIdentifier": message} for message in sorted(failed)]}

@@ -25,7 +25,6 @@ EXAMINED = 1_000
 _PAGE = 200
 # Sent again by one request; with more, it says where to go on.
 REPLAYED = 100
-_REPLAYABLE = GIVEN_UP | {State.DELIVERED, State.CANCELLED}
 _OUTCOMES = tuple(str(state) for state in State if state is not State.PENDING)
 _TROUBLES = ("transient", "permanent", "rate_limited", "unknown")
 
@@ -104,14 +103,14 @@ class Log:
         return found
 
     def replay(self, caller: Caller, delivery_id: str) -> dict[str, Any]:
-        """Send one again, from the first attempt on; what was tried stays on record."""
+        """Send one now, from the first attempt on; what was tried stays on record."""
         delivery = self.get(caller, delivery_id)
-        if delivery.state not in _REPLAYABLE:
-            why = {
-                State.PENDING: f"is on its way, next at {to_text(delivery.due_at)}",
-                State.DIGESTED: f"was told within digest {delivery.digest_id}; replay that",
-            }
-            raise ConflictError(f"Delivery {delivery_id} {why[delivery.state]}")
+        if delivery.state is State.DIGESTED:
+            raise ConflictError(
+                f"Delivery {delivery_id} was told within digest {delivery.digest_id}; replay that"
+            )
+        if delivery.leased_until and delivery.leased_until > self._now():
+            raise ConflictError(f"Delivery {delivery_id} is being sent at this moment")
         revived = self._again(delivery)
         if revived is None:
             raise ConflictError("The delivery changed meanwhile; read it again")

@@ -71,7 +71,8 @@ class Attempt:
 class Delivery:
     """`version` counts the changes that were stored; `leased_until` is set while one is sending.
 
-    `tenant_id` is whose endpoint it is. `event` is the flat event that it tells of.
+    `tenant_id` is whose endpoint it is. `event` is the flat event that it tells of, `said` the words
+    that a notification rule has for it.
     """
 
     id: str
@@ -90,6 +91,7 @@ class Delivery:
     is_digest: bool = False
     digest_id: str | None = None
     replays: int = 0
+    said: str = ""
     version: int = 0
 
     @property
@@ -128,6 +130,7 @@ class Delivery:
         return {
             **brief,
             "replays": self.replays,
+            "said": self.said or None,
             "event": self.event,
             "attempts": [
                 {

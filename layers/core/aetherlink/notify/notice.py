@@ -11,6 +11,7 @@ MAX_TITLE = 100
 # So many of a payload's fields are shown: a message is to be read at a glance.
 MAX_FACTS = 20
 _MAX_FACT = 300
+_MAX_NOTES = 8
 _MARKS = {"info": "i", "warning": "!", "error": "!!", "critical": "!!!"}
 
 
@@ -39,6 +40,8 @@ class Notice:
     message_id: str
     links: tuple[Link, ...] = ()
     digest: Digest | None = None
+    # In whose words it is told, where a notification rule has some.
+    said: str = ""
 
     @property
     def event_type(self) -> str:
@@ -86,6 +89,8 @@ class Notice:
         if self.is_alert:
             word = "raised" if self.is_raised else "resolved"
             return one_line(f"[{self.tenant}] {self.payload.get('rule_name')} {word}", MAX_TITLE)
+        if self.said:
+            return one_line(self.said, MAX_TITLE)
         said = self.payload.get("message") or self.event.get("source", "")
         return one_line(f"[{self.tenant}] {self.event_type}: {said}", MAX_TITLE)
 
@@ -98,6 +103,7 @@ class Notice:
                 ("Source", self.event.get("source")),
                 ("Tenant", self.tenant),
                 ("Threshold", threshold(self.payload)),
+                *notes(self.payload),
                 *_named(self.payload.get("group")),
                 *_named(titles(self.payload.get("filters"))),
             ]
@@ -117,7 +123,23 @@ class Notice:
         return [*shown[:MAX_FACTS], ("Timestamp", self.timestamp)]
 
 
+def notes(payload: dict[str, Any]) -> list[tuple[str, str]]:
+    """What whoever made the rule, or the sender, wants people to know: annotations that are texts."""
+    annotations = payload.get("annotations")
+    given: dict[str, Any] = annotations if isinstance(annotations, dict) else {}
+    named = [(_title(name), value) for name, value in given.items() if isinstance(value, str)]
+    reason = payload.get("reason")
+    return [*([("Reason", reason)] if isinstance(reason, str) else []), *named][:_MAX_NOTES]
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
 def threshold(payload: dict[str, Any]) -> str:
+    if not payload.get("window_seconds"):
+        # It was counted elsewhere, or not at all.
+        return "as its sender reports"
     counts = f"{payload.get('matched_count')}/{payload.get('threshold')}"
     return f"{counts} events in {payload.get('window_seconds')}s"
 

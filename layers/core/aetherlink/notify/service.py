@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aetherlink.events.model import Event, Severity, announce
-from aetherlink.kernel.tenancy import TenantId
+from aetherlink.kernel.tenancy import SYSTEM, TenantId
 from aetherlink.notify.endpoint import disabled, is_past_patience
 from aetherlink.notify.flood import digest_of, opening, summary
 from aetherlink.notify.model import (
@@ -24,6 +24,8 @@ from aetherlink.notify.model import (
     settle,
 )
 from aetherlink.notify.notice import Notice
+from aetherlink.notify.platform_alarm import PLATFORM_ALARM, event_of, is_alarm
+from aetherlink.notify.rules import PREFIX
 from aetherlink.platform.telemetry import logger
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from aetherlink.notify.endpoint import Endpoint
     from aetherlink.notify.notice import Link
+    from aetherlink.notify.rules import Rule, RuleSet
 
 SOURCE = "aether-command-center"
 DELIVERY_FAILED = "ops.alert.delivery.failed"
@@ -75,11 +78,18 @@ class Waiting(Protocol):
     def send(self, message: str, *, delay_seconds: int = 0) -> None: ...
 
 
+@dataclass(frozen=True)
+class _Told:
+    said: str = ""
+    by: Rule | None = None
+
+
 class Dispatcher:
     """`lease` must outlast one attempt: it is how long a dispatcher that died blocks the next try.
 
     `in_hand` says of an alert, by tenant and episode, whether somebody has it or it is over. `links`
-    are what a message about an alert offers: to take it in hand, to silence it.
+    are what a message about an alert offers: to take it in hand, to silence it. `rules` are a tenant's
+    notification rules.
     """
 
     def __init__(
@@ -94,6 +104,7 @@ class Dispatcher:
         lease: timedelta,
         in_hand: Callable[[str, str], bool],
         links: Callable[[Delivery], tuple[Link, ...]],
+        rules: Callable[[TenantId], RuleSet],
         now: Callable[[], datetime],
     ) -> None:
         self._deliveries = deliveries
@@ -105,24 +116,48 @@ class Dispatcher:
         self._lease = lease
         self._in_hand = in_hand
         self._links = links
+        self._rules = rules
         self._now = now
 
     def open(self, message: str) -> list[str]:
         """The ids of the deliveries that a queue message asks for.
 
-        A message is either an event, as the relay announced it (a delivery for each endpoint that
-        wants it), or one delivery whose time has come. Raises ValueError or KeyError for anything else.
+        A message is either an event, as the relay announced it or CloudWatch (a delivery for each
+        endpoint that wants it), or one delivery whose time has come. Raises ValueError or KeyError for
+        anything else.
         """
         body = json.loads(message)
         if "delivery_id" in body:
             return [self._reopened(body)]
-        event: dict[str, Any] = body["event"]
+        event: dict[str, Any] = event_of(body) if is_alarm(body) else body["event"]
         tenant = TenantId(str(event["tenant_id"]))
+        told = self._told(event, tenant)
+        if told is None:
+            return []
         return [
-            self._opened(event, endpoint)
+            self._opened(event, endpoint, told.said)
             for endpoint in self._endpoints.for_tenant(tenant)
-            if self._is_wanted(event, endpoint)
+            if self._is_meant(event, endpoint, told.by)
         ]
+
+    def _is_meant(self, event: dict[str, Any], endpoint: Endpoint, by: Rule | None) -> bool:
+        if event["event_type"] == PLATFORM_ALARM:
+            # Whoever hears of every tenant's alerts has the platform in hand.
+            return endpoint.enabled and endpoint.tenant_id == SYSTEM and not endpoint.after
+        if by:
+            return endpoint.enabled and by.reaches(endpoint)
+        return self._is_wanted(event, endpoint)
+
+    def _told(self, event: dict[str, Any], tenant: TenantId) -> _Told | None:
+        """In what words an event is told, and whether a rule has a place for it; None if it is not."""
+        if not str(event["event_type"]).startswith(PREFIX):
+            return _Told()
+        rules = self._rules(tenant)
+        message, rule = rules.message(event), rules.rule_for(event)
+        if message is None:
+            logger.info("not told, as a notification rule says", event_type=event["event_type"])
+            return None
+        return _Told(message, rule if rule and rule.channel else None)
 
     def _is_wanted(self, event: dict[str, Any], endpoint: Endpoint) -> bool:
         """Who was told of an alert's beginning is told of its end, whatever was changed meanwhile."""
@@ -132,8 +167,9 @@ class Dispatcher:
         began = self._deliveries.get(name_of(endpoint.tenant_id, episode, RAISED, endpoint.id))
         return began is not None if endpoint.min_severity else bool(began or endpoint.wants(event))
 
-    def _opened(self, event: dict[str, Any], endpoint: Endpoint) -> str:
-        delivery, is_new = self._deliveries.open(draft(event, endpoint, self._now()))
+    def _opened(self, event: dict[str, Any], endpoint: Endpoint, said: str = "") -> str:
+        drafted = replace(draft(event, endpoint, self._now()), said=said)
+        delivery, is_new = self._deliveries.open(drafted)
         began = self._beginning(delivery)
         # An incident that was opened by a message of its own is closed by one: a digest closes nothing.
         is_own = began is not None and began.digest_id is None
@@ -235,6 +271,7 @@ class Dispatcher:
             message_id=delivery.message_id,
             links=self._links(delivery),
             digest=digest,
+            said=delivery.said,
         )
         return self._send(endpoint, notice)
 

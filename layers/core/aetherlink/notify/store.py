@@ -186,6 +186,7 @@ def _to_item(delivery: Delivery) -> Item:
         "is_digest": delivery.is_digest,
         "digest_id": delivery.digest_id,
         "replays": delivery.replays,
+        "said": delivery.said or None,
         "version": delivery.version,
         "expires_at": _expiry(delivery.created_at),
     }
@@ -208,6 +209,7 @@ def _to_delivery(item: Item) -> Delivery:
         is_digest=bool(item.get("is_digest")),
         digest_id=item.get("digest_id"),
         replays=item.get("replays", 0),
+        said=item.get("said") or "",
         version=item["version"],
     )
 

@@ -163,15 +163,22 @@ class Table:
     def set_request(
         self, pk: str, sk: str, values: Item, *, only_if: str | None = None, **names: Any
     ) -> Item:
-        """The same as a member of a transaction. The item is made if it is not there."""
+        """The same as a member of a transaction. The item is made if it is not there; what is set to
+        None is removed."""
+        given = {name: value for name, value in values.items() if value is not None}
+        gone = [name for name, value in values.items() if value is None]
+        update = "SET " + ", ".join(f"#s{i} = :s{i}" for i in range(len(given))) if given else ""
+        if gone:
+            update += " REMOVE " + ", ".join(f"#r{i}" for i in range(len(gone)))
         request: Item = {
             "TableName": self.name,
             "Key": to_item({"pk": pk, "sk": sk}),
-            "UpdateExpression": "SET " + ", ".join(f"#s{i} = :s{i}" for i in range(len(values))),
+            "UpdateExpression": update.strip(),
         }
         _conditional(request, only_if, names)
-        _name(request, {f"#s{i}": name for i, name in enumerate(values)})
-        _give(request, {f":s{i}": value for i, value in enumerate(values.values())})
+        _name(request, {f"#s{i}": name for i, name in enumerate(given)})
+        _name(request, {f"#r{i}": name for i, name in enumerate(gone)})
+        _give(request, {f":s{i}": value for i, value in enumerate(given.values())})
         return {"Update": request}
 
     def delete(self, pk: str, sk: str, *, only_if: str | None = None, **names: Any) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aetherlink.kernel.plain import cut
 from aetherlink.notify.kinds.slack.limits import MAX_TEXT
-from aetherlink.notify.notice import brief, threshold, titles
+from aetherlink.notify.notice import brief, notes, threshold, titles
 
 if TYPE_CHECKING:
     from aetherlink.notify.notice import Link, Notice
@@ -51,6 +51,7 @@ def _lines(notice: Notice) -> list[str]:
         f"*Source:* {_code(event.get('source'))}",
         f"*Tenant:* {_code(notice.tenant)}",
         f"*Threshold:* {_text(threshold(payload))}",
+        *(f"*{_text(name)}:* {_text(value)}" for name, value in notes(payload)),
         *_section("Group", payload.get("group")),
         *_section("Filters", titles(payload.get("filters"))),
         "",
