@@ -823,7 +823,7 @@ def test_the_registered_types_are_listed_with_their_schemas(stack: Stack) -> Non
     body = stack.call("GET", "/events/schema").body
 
     by_type = {shown["event_type"]: shown for shown in body["schemas"]}
-    assert (body["status"], body["count"], len(by_type)) == ("ok", 23, 23)
+    assert (body["status"], body["count"], len(by_type)) == ("ok", 25, 25)
     shown = by_type["autoheal.failed"]
     assert set(shown) == {"event_type", "required", "description", "version", "schema"}
     assert shown["required"] == ["event_type", "source", "payload"]

@@ -12,7 +12,7 @@ from tests.e2e.deployed import ByHeader, Connection, unique, wait_for
 from tests.isolation.attempts import Thief, by_role, everything
 from tests.isolation.door import Answer, Request
 from tests.isolation.matrix import ACCESS, rows
-from tests.isolation.side import Side, plant, plant_platform, plant_policy
+from tests.isolation.side import Side, plant, plant_notification_rules, plant_platform, plant_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,6 +94,7 @@ def test_no_way_of_asking_and_nothing_stolen_leads_to_another_tenant(
     for attempt in everything(acme, globex):
         if "retention/tenants as" in attempt.name:
             plant_policy(acme)
+            plant_notification_rules(acme)
         faults += thief.faults(attempt)
 
     assert faults == []

@@ -233,10 +233,13 @@ def _plant(side: Side, word: str) -> None:
     keep("endpoint_id", side.fresh_endpoint())
     keep("delivery_id", side.fresh_delivery())
     keep("monitor_id", side.fresh_monitor()[0])
-    rules = Request("PUT", "/notifications/rules", body=side.notification_rules())
-    side.send(rules)
+    plant_notification_rules(side)
     keep("job_id", side.fresh_job(side.keys["admin"]))
     plant_policy(side, {"stolen": "17", "hidden": "19"}[word])
+
+
+def plant_notification_rules(side: Side) -> None:
+    side.send(Request("PUT", "/notifications/rules", body=side.notification_rules()))
 
 
 def plant_policy(side: Side, days: str = "19") -> None:

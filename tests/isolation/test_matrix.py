@@ -29,7 +29,7 @@ from tests.isolation.matrix import (
     rows,
     thefts,
 )
-from tests.isolation.side import Side, plant_policy
+from tests.isolation.side import Side, plant_notification_rules, plant_policy
 
 # One process plants the two tenants, once.
 pytestmark = pytest.mark.xdist_group("isolation")
@@ -89,8 +89,9 @@ def harmless(world: World, attempts: list[Attempt] | Attempt) -> list[str]:
 
 @pytest.mark.parametrize("row", REACH_ROWS, ids=lambda row: row.name)
 def test_no_way_of_asking_leads_to_another_tenant(world: World, row: Row) -> None:
-    # Its own policy is what it may see, and an earlier test took that away.
+    # Its own policy and rules are what it may see, and earlier tests took them away.
     plant_policy(world.acme)
+    plant_notification_rules(world.acme)
     attempts = list(by_reach(row, BY_NAME[row.name], world.acme, world.globex))
 
     assert harmless(world, attempts) == []

@@ -99,10 +99,22 @@ def set_gateway_responses(api_id: str) -> None:
         gateway.create_deployment(restApiId=api_id, stageName=STAGE)
 
 
+def set_public_url() -> None:
+    """Links in messages lead to this cloud's API; the template's value is AWS's."""
+    found = outputs()
+    ssm, name = boto3.client("ssm"), found["ApiUrlParameterName"]
+    if ssm.get_parameter(Name=name)["Parameter"]["Value"] != _api_url(found):
+        ssm.put_parameter(Name=name, Value=_api_url(found), Type="String", Overwrite=True)
+
+
+def _api_url(found: dict[str, str]) -> str:
+    return f"{os.environ['AWS_ENDPOINT_URL']}/restapis/{found['ApiId']}/{STAGE}/_user_request_"
+
+
 def write(pid: str, cloud: str, webhooks: str, auth_mode: str) -> None:
     found = outputs()
     endpoint = os.environ["AWS_ENDPOINT_URL"]
-    api = f"{endpoint}/restapis/{found['ApiId']}/{STAGE}/_user_request_"
+    api = _api_url(found)
     described = {
         "api_url": api,
         "console_url": f"{api}/console/",
@@ -141,6 +153,7 @@ def main(arguments: list[str]) -> int:
     except ClientError as error:
         # Cosmetic on an emulator: the fallback route answers nearly everything before the gateway.
         print(f"gateway responses were not set: {error}")
+    set_public_url()
     write(*arguments[1:])
     return 0
 

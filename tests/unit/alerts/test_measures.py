@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aetherlink.alerts.condition import FAR, Part, Point, Span, both, spans_of, step_of
@@ -174,6 +174,19 @@ happenings = st.lists(
 
 @settings(max_examples=300, deadline=None)
 @given(rules, happenings, st.lists(st.integers(1, 500), max_size=8), st.booleans())
+# Kept firing, it holds once more within the step that was going on when the last event came.
+@example(
+    a_rule(
+        measure="distinct",
+        field="payload.n",
+        threshold=2,
+        window_seconds=20,
+        keep_firing_for_seconds=9,
+    ),
+    [(1, "a", 0), (3, "a", 1), (22, "a", 0)],
+    [],
+    False,
+)
 def test_what_the_live_path_tells_is_what_the_replay_says(
     rule: Rule, found: list[tuple[int, str, int]], looks: list[int], twice: bool
 ) -> None:

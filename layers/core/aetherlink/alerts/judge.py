@@ -284,6 +284,10 @@ class Judge:
             if rule.holds_when_empty:
                 self._catch_up(rule, watch.group, now)
             first = min(now, next_due(rule, watch) or now)
+            if watch.span and watch.raised_at:
+                # Not from where it would end: while it was kept firing, the step that went on when
+                # an event came may have made it hold once more.
+                first = min(first, watch.span.end)
             self.judge(rule, watch.group, first=first, last=now, fresh=0)
         else:
             self.end(rule, "the rule was disabled")
