@@ -121,7 +121,10 @@ class Stack:
         answer = self.handler(method, resource)(event, Context())
         headers_out = {n: ", ".join(v) for n, v in (answer.get("multiValueHeaders") or {}).items()}
         text = answer.get("body")
-        return Answer(answer["statusCode"], headers_out, json.loads(text) if text else None)
+        is_json = "json" in headers_out.get("Content-Type", "")
+        return Answer(
+            answer["statusCode"], headers_out, json.loads(text) if text and is_json else text
+        )
 
     def handler(self, method: str, resource: str) -> Callable[..., Any]:
         for name, function in template()["Resources"].items():

@@ -87,12 +87,11 @@ def decide(
     if signal.action == "acknowledged":
         return None
     is_open = earlier is not None and earlier.is_open
-    if is_open == (signal.action == "firing"):
-        return None
     known = earlier or Incident(tenant, signal.sender, signal.key, is_open=False, changed_at=now)
     if signal.action == "resolved":
-        return replace(known, is_open=False, changed_at=now)
-    if earlier and now - earlier.changed_at < signal.settled_for:
+        is_news = earlier is None or is_open
+        return replace(known, is_open=False, changed_at=now) if is_news else None
+    if is_open or (earlier and now - earlier.changed_at < signal.settled_for):
         return None
     count = known.count + 1
     return replace(
