@@ -317,6 +317,8 @@ def forget() -> None:
     for module in (behind, tally, rates):
         module.forget()
     wiring.keeping()._read_at = None
+    wiring.subscriptions()._read_at = None
+    wiring.notification_rules()._known.clear()
     wiring.journal()._last.clear()
     wiring.journal()._listed.clear()
 

@@ -33,6 +33,7 @@ class Receiver:
     url: str = ""
     orders: list[int] = field(default_factory=list)
     got: list[tuple[dict[str, str], dict[str, Any]]] = field(default_factory=list)
+    raw: list[bytes] = field(default_factory=list)
 
 
 @pytest.fixture
@@ -44,6 +45,7 @@ def receiver() -> Iterator[Receiver]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
             told.got.append((headers, json.loads(body)))
+            told.raw.append(body)
             status = told.orders.pop(0) if told.orders else 200
             if status == 0:
                 time.sleep(1.5)
@@ -96,10 +98,11 @@ class Dispatch:
         items = store._table.query_all("pk = :pk", pk="system#deliveries")
         return [store.get(item["sk"]) for item in items]
 
-    def again(self, **wait: float) -> list[str]:
+    def again(self, *, seconds: float, of: list[str] | None = None) -> list[str]:
         """Time passes, and each delivery's own message comes."""
-        self.now += timedelta(**wait)
-        return self.take(*({"delivery_id": delivery.id} for delivery in self.kept()))
+        self.now += timedelta(seconds=seconds)
+        ids = of or [delivery.id for delivery in self.kept()]
+        return self.take(*({"delivery_id": delivery_id} for delivery_id in ids))
 
 
 @pytest.fixture

@@ -202,12 +202,14 @@ def endpoint_store(webhooks: str = "") -> EndpointStore:
     return EndpointStore(control_table(), event_store(), configured(webhooks))
 
 
+@cache
 def notification_rules() -> RuleStore:
     from aetherlink.notify.rule_store import RuleStore  # noqa: PLC0415
 
     return RuleStore(control_table(), utc_now)
 
 
+@cache
 def subscriptions() -> Subscriptions:
     from aetherlink.notify.subscriptions import Subscriptions  # noqa: PLC0415
 
