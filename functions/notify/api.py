@@ -16,7 +16,8 @@ from aetherlink.kernel.time import parse_instant, utc_now
 from aetherlink.notify.endpoint import EndpointDraft
 from aetherlink.notify.endpoints import Managing, RotationDraft
 from aetherlink.notify.log import Filters, Log, ReplayDraft
-from aetherlink.notify.model import State, Trouble
+from aetherlink.notify.model import State
+from aetherlink.notify.outcome import Trouble
 from aetherlink.notify.rules import RuleSet
 from aetherlink.notify.ruling import Ruling
 from aetherlink.platform.config import notifications_config

@@ -24,6 +24,7 @@ class Request:
     headers: Mapping[str, str]
     body: Any
     status: int
+    raw: bytes = b""
 
     @property
     def text(self) -> str:
@@ -50,7 +51,7 @@ class Receiver:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                status = receiver.keep(self.path, dict(self.headers.items()), json.loads(body))
+                status = receiver.keep(self.path, dict(self.headers.items()), body)
                 if status == HANG:
                     receiver.hang()
                     self.close_connection = True
@@ -100,11 +101,12 @@ class Receiver:
     def hang(self) -> None:
         self._stopping.wait(HANG_SECONDS)
 
-    def keep(self, path: str, headers: dict[str, str], body: Any) -> int:
+    def keep(self, path: str, headers: dict[str, str], raw: bytes) -> int:
+        body = json.loads(raw)
         with self._changed:
             status = self._status(str(body.get("text", "")))
             lowered = {name.lower(): value for name, value in headers.items()}
-            self._requests.append(Request(datetime.now(UTC), path, lowered, body, status))
+            self._requests.append(Request(datetime.now(UTC), path, lowered, body, status, raw))
             return status
 
     def _status(self, text: str) -> int:

@@ -266,7 +266,7 @@ class TestAlerting:
         assert got.path == "/alerts"
         assert got.headers["content-type"].startswith("application/json")
         assert got.headers["webhook-id"].startswith("msg_")
-        assert got.body.keys() == {"text"}
+        assert got.body.keys() == {"type", "timestamp", "data", "text"}
         lines = got.text.splitlines()
         assert lines[:6] == [
             ":rotating_light: *AetherLink Alert Triggered*",

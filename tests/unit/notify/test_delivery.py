@@ -14,17 +14,18 @@ from hypothesis import strategies as st
 
 from aetherlink.events.model import Event, Severity
 from aetherlink.kernel.tenancy import SYSTEM, TenantId
-from aetherlink.notify.endpoint import PATIENCE, Digesting, Endpoint, configured
+from aetherlink.notify.endpoint import PATIENCE, Digesting, Endpoint, configured, failed, well
 from aetherlink.notify.kinds.slack import message as slack
 from aetherlink.notify.model import (
     Delivery,
-    Outcome,
     State,
     draft,
+    name_of,
     parse_schedule,
     settle,
 )
 from aetherlink.notify.notice import Notice
+from aetherlink.notify.outcome import Outcome
 from aetherlink.notify.rules import SHIPPED
 from aetherlink.notify.service import BusyError, Dispatcher
 
@@ -70,6 +71,7 @@ class World:
         self.endpoints = {endpoint.id: endpoint for endpoint in configured(webhooks)}
         self.outcomes = list(outcomes)
         self.before_save: Any = None
+        self.while_sending: Any = None
         self.dispatcher = Dispatcher(
             self,
             _Endpoints(self),
@@ -118,6 +120,8 @@ class World:
     def post(self, endpoint: Endpoint, notice: Notice) -> Outcome:
         self.sent.append(notice.message_id)
         self.notices.append(notice)
+        if self.while_sending:
+            self.while_sending()
         return self.outcomes.pop(0) if self.outcomes else Outcome(ms=1, status=200)
 
     def run(self, message: dict[str, Any]) -> list[State | None]:
@@ -140,8 +144,11 @@ class _Endpoints:
         self._world.events += [announcing] if announcing else []
         return True
 
-    def fares(self, endpoint: Endpoint, failing_since: datetime | None) -> None:
-        self._world.endpoints[endpoint.id] = replace(endpoint, failing_since=failing_since)
+    def fares(self, seen: Endpoint, now: Endpoint) -> bool:
+        if self._world.endpoints[seen.id] != seen:
+            return False
+        self._world.endpoints[seen.id] = now
+        return True
 
 
 class _Queue:
@@ -388,13 +395,82 @@ def test_an_endpoint_that_fails_for_days_is_switched_off() -> None:
     (endpoint,) = world.endpoints.values()
     assert endpoint.failing_since == NOON
 
-    world.now += PATIENCE - timedelta(seconds=1)
+    world.now += PATIENCE - timedelta(seconds=60)
     world.run({"event": numbered(2)})
     assert next(iter(world.endpoints.values())).enabled
-    world.now += timedelta(seconds=1)
+    world.now += timedelta(seconds=60)
     world.run({"event": numbered(3)})
     (endpoint,) = world.endpoints.values()
     assert (endpoint.enabled, endpoint.disabled_because) == (False, "failing")
+
+
+DOWN = Outcome(ms=1, error="connection refused")
+
+
+def test_an_endpoint_that_does_not_answer_twice_in_a_row_is_left_alone_for_a_while() -> None:
+    """Whatever waits for it would else keep everybody else's messages waiting too."""
+    world = World(DOWN, DOWN)
+    world.run({"event": numbered(1)})
+    world.run({"event": numbered(2)})
+    assert len(world.sent) == 2
+
+    assert world.run({"event": numbered(3)}) == [State.PENDING]
+    third = world.kept[name_of(SYSTEM, "e3", "raised", next(iter(world.endpoints)))]
+    assert (len(world.sent), third.tries, third.due_at) == (2, 0, NOON + SCHEDULE[0])
+
+
+def test_then_one_message_finds_out_and_the_others_follow() -> None:
+    world = World(DOWN, DOWN)
+    world.run({"event": numbered(1)})
+    world.run({"event": numbered(2)})
+    world.run({"event": numbered(3)})
+    world.run({"event": numbered(4)})
+    world.now += SCHEDULE[0]
+    waiting = [delivery for delivery in world.kept.values() if delivery.tries == 0]
+
+    # It is found out while another one asks.
+    def meanwhile() -> None:
+        assert world.dispatcher.attempt(waiting[1].id) is State.PENDING
+
+    world.while_sending = meanwhile
+    assert world.dispatcher.attempt(waiting[0].id) is State.DELIVERED
+    assert len(world.sent) == 3
+    world.while_sending = None
+    world.now += timedelta(seconds=30)
+    assert world.dispatcher.attempt(waiting[1].id) is State.DELIVERED
+
+
+def test_what_one_message_is_asked_to_wait_all_of_them_wait() -> None:
+    world = World(Outcome(ms=1, status=429, retry_after=timedelta(minutes=3)))
+    world.run({"event": numbered(1)})
+    world.run({"event": numbered(2)})
+
+    assert len(world.sent) == 1
+    assert {delivery.due_at for delivery in world.kept.values()} == {NOON + timedelta(minutes=3)}
+
+
+def test_a_refused_message_says_nothing_of_the_next_one() -> None:
+    world = World(*[Outcome(ms=1, status=400)] * 5)
+    for n in range(6):
+        world.run({"event": numbered(n)})
+
+    assert len(world.sent) == 6
+
+
+@given(st.lists(st.sampled_from([None, 200, 400, 429, 500, 503]), max_size=30))
+def test_no_rest_is_longer_than_a_minute_and_none_comes_from_one_failure(
+    statuses: list[int | None],
+) -> None:
+    endpoint, in_a_row = Endpoint("e1", "https://x.example"), 0
+    for status in statuses:
+        outcome = Outcome(ms=1, status=status)
+        endpoint = (
+            well(endpoint) if outcome.is_success else failed(endpoint, outcome, SCHEDULE, NOON)
+        )
+        in_a_row = in_a_row + 1 if status in (None, 429, 500, 503) else 0
+        rest = (endpoint.resting_until or NOON) - NOON
+        assert timedelta(0) <= rest <= timedelta(seconds=60)
+        assert (rest > timedelta(0)) == (in_a_row >= 2)
 
 
 def test_one_success_makes_an_endpoint_well() -> None:

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 from aetherlink.platform.telemetry import logger
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from aetherlink.notify.model import State
     from aetherlink.notify.service import Dispatcher
 
-# A batch is at most 5 messages with a few endpoints each; none may wait behind one that hangs.
+# So many at a time, none of which waits behind one that hangs. What an event has beyond that gets
+# messages of its own: a function has 30 seconds, and another of its kind may be idle.
 _WORKERS = 32
 
 
@@ -25,10 +29,14 @@ def deliver(dispatcher: Dispatcher, records: list[dict[str, Any]]) -> dict[str, 
             (record["messageId"], pool.submit(dispatcher.open, record["body"]))
             for record in records
         ]
-        sending = []
+        sending: list[tuple[str, Future[State | None]]] = []
         for message, ids in opened:
             try:
-                sending += [(message, pool.submit(dispatcher.attempt, i)) for i in ids.result()]
+                for delivery_id in ids.result():
+                    if len(sending) < _WORKERS:
+                        sending.append((message, pool.submit(dispatcher.attempt, delivery_id)))
+                    else:
+                        dispatcher.put_off(delivery_id)
             except Exception as error:  # noqa: BLE001 - one message of a batch; it comes again
                 logger.warning("message failed", message_id=message, error=type(error).__name__)
                 failed.add(message)

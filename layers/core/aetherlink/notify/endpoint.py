@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -17,15 +17,22 @@ from aetherlink.kernel.shape import Given
 from aetherlink.kernel.tenancy import SYSTEM, TenantId
 from aetherlink.kernel.time import to_text
 from aetherlink.notify.kinds import Kind, kind_of
+from aetherlink.notify.outcome import LONGEST_WAIT, Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from aetherlink.notify.outcome import Outcome
 
 ALERTS = ("ops.alert.raised", "ops.alert.resolved")
 # An old secret goes on signing for so long after a rotation, unless another time is asked for.
 OVERLAP = timedelta(hours=24)
 # Given up on an endpoint that nothing reached for so long (Svix and Stripe: 5 and 3 days).
 PATIENCE = timedelta(days=5)
+# One failure may be that of a single message; from so many in a row on, the endpoint rests.
+RESTS_FROM = 2
+# Then one message tries it again; of one that is well again everybody hears that much later at most.
+LONGEST_REST = timedelta(seconds=60)
 _RANKS = {Severity.INFO: 0, Severity.WARNING: 1, Severity.ERROR: 2, Severity.CRITICAL: 3}
 # Messages a minute that the vendors take: Slack 1 a second for each webhook, Discord 30 a minute,
 # Teams 4 a second, PagerDuty 120 a minute for each key (their documentation, 2026).
@@ -129,7 +136,9 @@ class Endpoint:
     """Where a tenant's messages go. Its URL is a secret: whoever has it can post there.
 
     With `after` it is a step of escalation: told so long after an alert began, and only if nobody
-    has taken it in hand by then. `failing_since` is the first of the failures that no success followed.
+    has taken it in hand by then. `failing_since` is the first of the failures that no success followed,
+    `failures` how many of them in a row did not even reach it; `resting_until` is until when it is left
+    alone for that.
     """
 
     id: str
@@ -147,6 +156,8 @@ class Endpoint:
     disabled_because: str | None = None
     secrets: tuple[Secret, ...] = field(default=(), repr=False)
     failing_since: datetime | None = None
+    failures: int = 0
+    resting_until: datetime | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
     version: int = 0
@@ -202,6 +213,7 @@ class Endpoint:
             "enabled": self.enabled,
             "disabled_because": self.disabled_because,
             "failing_since": self.failing_since and to_text(self.failing_since),
+            "resting_until": self.resting_until and to_text(self.resting_until),
             "managed_by": "parameter AlertWebhooks" if self.is_configured else "api",
             "created_at": self.created_at and to_text(self.created_at),
             "updated_at": self.updated_at and to_text(self.updated_at),
@@ -211,23 +223,27 @@ class Endpoint:
 def configured(webhooks: str) -> tuple[Endpoint, ...]:
     """The endpoints in parameter AlertWebhooks: comma-separated URLs, each once; they are `system`'s.
 
-    `https://pager.example/x#after=900` is a step of escalation after 900 seconds. (A fragment is never
-    sent, so it cannot be a part of the URL.)
+    `https://pager.example/x#after=900` is a step of escalation after 900 seconds; PagerDuty's URL needs
+    `#routing_key=…`, both are joined by `&`. (A fragment is never sent, so it cannot be a part of the URL.)
     """
     urls = dict.fromkeys(url.strip() for url in webhooks.split(",") if url.strip())
     return tuple(_configured(url) for url in urls)
 
 
+_SETTINGS = re.compile(r"((after=\d{1,6}|routing_key=[A-Za-z0-9]{32})(&|$))+")
+
+
 def _configured(text: str) -> Endpoint:
-    step = re.fullmatch(r"([^#]+)#after=(\d{1,6})", text)
-    url, after = (step[1], timedelta(seconds=int(step[2]))) if step else (text, timedelta(0))
+    url, _, fragment = text.partition("#")
+    settings = dict(parse_qsl(fragment)) if _SETTINGS.fullmatch(fragment) else {}
     kind = kind_of(url)
     return Endpoint(
         id=f"wh_{digest(text)}",
-        url=url,
+        url=url if settings else text,
         name=urlsplit(url).hostname or "",
         kind=kind,
-        after=after,
+        routing_key=settings.get("routing_key"),
+        after=timedelta(seconds=int(settings.get("after", 0))),
         rate_per_minute=RATES[kind],
     )
 
@@ -258,6 +274,8 @@ def changed(endpoint: Endpoint, draft: EndpointDraft, now: datetime) -> Endpoint
         enabled=draft.enabled,
         disabled_because=None,
         failing_since=endpoint.failing_since if is_same else None,
+        failures=endpoint.failures if is_same else 0,
+        resting_until=endpoint.resting_until if is_same else None,
         updated_at=now,
     )
 
@@ -274,6 +292,32 @@ def rotated(
 def disabled(endpoint: Endpoint, because: Literal["gone", "failing"], now: datetime) -> Endpoint:
     """Switched off by us: it said 410, or nothing has reached it for PATIENCE."""
     return replace(endpoint, enabled=False, disabled_because=because, updated_at=now)
+
+
+def well(endpoint: Endpoint) -> Endpoint:
+    return replace(endpoint, failing_since=None, failures=0, resting_until=None)
+
+
+def failed(
+    endpoint: Endpoint, outcome: Outcome, schedule: Sequence[timedelta], now: datetime
+) -> Endpoint:
+    """After an attempt that failed. What does not answer twice in a row, or asks for it, is left alone for
+    a while: else whatever waits for it would keep everybody else's messages waiting too."""
+    since = endpoint.failing_since or now
+    if outcome.trouble is Trouble.PERMANENT:
+        # It answered: the message is at fault, or the URL, and neither says anything of the next one.
+        return replace(endpoint, failing_since=since, failures=0, resting_until=None)
+    failures = endpoint.failures + 1
+    rest = timedelta(0)
+    if failures >= RESTS_FROM and schedule:
+        rest = min(schedule[min(failures - RESTS_FROM, len(schedule) - 1)], LONGEST_REST)
+    rest = max(rest, min(outcome.retry_after or timedelta(0), LONGEST_WAIT))
+    return replace(
+        endpoint,
+        failing_since=since,
+        failures=failures,
+        resting_until=now + rest if rest else None,
+    )
 
 
 def is_past_patience(endpoint: Endpoint, now: datetime) -> bool:

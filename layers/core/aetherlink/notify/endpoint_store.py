@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aetherlink.events.model import Severity
 from aetherlink.kernel.ids import tenant_of
@@ -82,20 +82,27 @@ class EndpointStore:
     def delete(self, endpoint: Endpoint) -> None:
         self._table.delete(f"{endpoint.tenant_id}#endpoints", endpoint.id)
 
-    def fares(self, endpoint: Endpoint, failing_since: datetime | None) -> None:
-        """Note that it began to fail, or no longer fails."""
-        since = to_text(failing_since) if failing_since else None
+    def fares(self, seen: Endpoint, now: Endpoint) -> bool:
+        """Note how an endpoint fares, unless somebody else has meanwhile, or it was changed (False)."""
+        rest = "attribute_not_exists(resting_until)"
+        values: dict[str, Any] = {"version": seen.version, "failures": seen.failures}
+        if seen.resting_until:
+            rest, values["rest"] = "resting_until = :rest", to_text(seen.resting_until)
         try:
             self._table.set(
-                f"{endpoint.tenant_id}#endpoints",
-                endpoint.id,
-                {"failing_since": since},
-                only_if="version = :version",
-                version=endpoint.version,
+                f"{seen.tenant_id}#endpoints",
+                seen.id,
+                {
+                    "failing_since": _text(now.failing_since),
+                    "failures": now.failures,
+                    "resting_until": _text(now.resting_until),
+                },
+                only_if=f"version = :version AND failures = :failures AND {rest}",
+                **values,
             )
         except ConditionFailedError:
-            # Changed or removed meanwhile; the next attempt tells how it fares.
-            return
+            return False
+        return True
 
     def _standing(self, listed: Endpoint, item: Item | None) -> Endpoint:
         """One of the parameter, with the secrets that it has had since it was first seen."""
@@ -114,6 +121,8 @@ class EndpointStore:
             enabled=kept.enabled,
             disabled_because=kept.disabled_because,
             failing_since=kept.failing_since,
+            failures=kept.failures,
+            resting_until=kept.resting_until,
             created_at=kept.created_at,
             updated_at=kept.updated_at,
             version=kept.version,
@@ -139,9 +148,11 @@ def _to_item(endpoint: Endpoint) -> Item:
         "enabled": endpoint.enabled,
         "disabled_because": endpoint.disabled_because,
         "secrets": [[s.value, to_text(s.until) if s.until else None] for s in endpoint.secrets],
-        "failing_since": to_text(endpoint.failing_since) if endpoint.failing_since else None,
-        "created_at": to_text(endpoint.created_at) if endpoint.created_at else None,
-        "updated_at": to_text(endpoint.updated_at) if endpoint.updated_at else None,
+        "failing_since": _text(endpoint.failing_since),
+        "failures": endpoint.failures,
+        "resting_until": _text(endpoint.resting_until),
+        "created_at": _text(endpoint.created_at),
+        "updated_at": _text(endpoint.updated_at),
         "version": endpoint.version,
     }
 
@@ -164,10 +175,16 @@ def _to_endpoint(item: Item) -> Endpoint:
         disabled_because=item.get("disabled_because"),
         secrets=tuple(Secret(value, _instant(until)) for value, until in item["secrets"]),
         failing_since=_instant(item.get("failing_since")),
+        failures=item["failures"],
+        resting_until=_instant(item.get("resting_until")),
         created_at=_instant(item.get("created_at")),
         updated_at=_instant(item.get("updated_at")),
         version=item["version"],
     )
+
+
+def _text(instant: datetime | None) -> str | None:
+    return to_text(instant) if instant else None
 
 
 def _instant(text: str | None) -> datetime | None:

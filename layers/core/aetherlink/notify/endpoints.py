@@ -105,6 +105,8 @@ class Managing:
             enabled=True,
             disabled_because=None,
             failing_since=None,
+            failures=0,
+            resting_until=None,
             updated_at=self._now(),
         )
         self._save(caller, earlier, later)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aetherlink.kernel.ids import digest, tenant_bound
 from aetherlink.kernel.time import to_text
+from aetherlink.notify.outcome import LONGEST_WAIT, Outcome, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,13 +17,8 @@ if TYPE_CHECKING:
     from aetherlink.kernel.tenancy import TenantId
     from aetherlink.notify.endpoint import Endpoint
 
-# Refusals that say "not now" rather than "never" (RFC 9110 §15.5.9, RFC 8470, RFC 6585).
-TRANSIENT_STATUSES = frozenset({408, 425, 429})
-_TOO_MANY, _GONE = 429, 410
 # A wait is longer by up to a tenth: what failed together does not come back together.
 _JITTER = 0.1
-# What a receiver may ask us to wait (Retry-After); it may not put an alert off for good.
-LONGEST_WAIT = timedelta(hours=24)
 RAISED, RESOLVED = "raised", "resolved"
 
 
@@ -40,15 +36,6 @@ class State(StrEnum):
 
 
 GIVEN_UP = frozenset({State.FAILED, State.DEAD_LETTER})
-
-
-class Trouble(StrEnum):
-    """What kind of failure it was, hence what to do about it."""
-
-    TRANSIENT = "transient"
-    PERMANENT = "permanent"
-    RATE_LIMITED = "rate_limited"
-    UNKNOWN = "unknown"
 
 
 def parse_schedule(text: str) -> tuple[timedelta, ...]:
@@ -169,46 +156,6 @@ def draft(event: dict[str, Any], endpoint: Endpoint, now: datetime) -> Delivery:
         created_at=now,
         due_at=now + waits,
     )
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one attempt came to. `retry_after` is what the receiver asked for."""
-
-    ms: int
-    status: int | None = None
-    error: str | None = None
-    permanent: bool = False
-    retry_after: timedelta | None = None
-
-    @property
-    def is_success(self) -> bool:
-        return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 - 2xx
-
-    @property
-    def is_gone(self) -> bool:
-        """It will never take anything again (RFC 9110 §15.5.11)."""
-        return self.status == _GONE
-
-    @property
-    def is_final(self) -> bool:
-        """Trying again cannot help: refused for good, by us or by the receiver."""
-        return self.trouble is Trouble.PERMANENT
-
-    @property
-    def trouble(self) -> Trouble | None:
-        if self.is_success:
-            return None
-        if self.permanent:
-            return Trouble.PERMANENT
-        if self.status is None:
-            # Not reached, or no answer in time.
-            return Trouble.TRANSIENT
-        if self.status == _TOO_MANY:
-            return Trouble.RATE_LIMITED
-        if self.status in TRANSIENT_STATUSES or self.status >= 500:  # noqa: PLR2004 - 5xx
-            return Trouble.TRANSIENT
-        return Trouble.PERMANENT if self.status >= 400 else Trouble.UNKNOWN  # noqa: PLR2004 - 4xx
 
 
 def settle(

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aetherlink.events.model import Event, Severity, announce
 from aetherlink.kernel.tenancy import SYSTEM, TenantId
-from aetherlink.notify.endpoint import disabled, is_past_patience
+from aetherlink.notify.endpoint import RESTS_FROM, disabled, failed, is_past_patience, well
 from aetherlink.notify.flood import digest_of, opening, summary
 from aetherlink.notify.model import (
     GIVEN_UP,
     RAISED,
     RESOLVED,
     Delivery,
-    Outcome,
     State,
     draft,
     name_of,
@@ -24,6 +23,7 @@ from aetherlink.notify.model import (
     settle,
 )
 from aetherlink.notify.notice import Notice
+from aetherlink.notify.outcome import Outcome
 from aetherlink.notify.platform_alarm import PLATFORM_ALARM, event_of, is_alarm
 from aetherlink.notify.rules import PREFIX
 from aetherlink.platform.telemetry import logger
@@ -63,7 +63,7 @@ class Endpoints(Protocol):
     def save(
         self, earlier: Endpoint, changed: Endpoint, announcing: Event | None = None
     ) -> bool: ...
-    def fares(self, endpoint: Endpoint, failing_since: datetime | None) -> None: ...
+    def fares(self, seen: Endpoint, now: Endpoint) -> bool: ...
 
 
 class Sender(Protocol):
@@ -194,6 +194,10 @@ class Dispatcher:
         if not self._deliveries.into(delivery, digest):
             logger.info("told apart: its digest has gone", delivery_id=delivery.id)
 
+    def put_off(self, delivery_id: str) -> None:
+        """Have it attempted by a message of its own."""
+        self._queue.send(json.dumps({"delivery_id": delivery_id}))
+
     def attempt(self, delivery_id: str) -> State | None:
         """Send it if it is due; its state afterwards. None if there is no such delivery any more."""
         delivery, now = self._deliveries.get(delivery_id), self._now()
@@ -211,6 +215,12 @@ class Dispatcher:
         later = self._not_before(endpoint, began, now)
         if later:
             return self._postponed(delivery, later, now)
+        if endpoint and endpoint.enabled and endpoint.failures >= RESTS_FROM:
+            # One message finds out whether it is well again. The others wait for what that says.
+            tried = replace(endpoint, resting_until=now + self._lease)
+            if not self._endpoints.fares(endpoint, tried):
+                return self._postponed(delivery, now + _ORDER, now)
+            endpoint = tried
         claimed = self._stored(delivery, replace(delivery, leased_until=now + self._lease))
         return self._settle(claimed, endpoint, self._sent(claimed, endpoint))
 
@@ -243,12 +253,14 @@ class Dispatcher:
     def _not_before(
         self, endpoint: Endpoint | None, began: Delivery | None, now: datetime
     ) -> datetime | None:
-        """When it may be sent, if that is later: an end after its beginning, and each at its
-        endpoint's pace."""
+        """When it may be sent, if that is later: an end after its beginning, none while its endpoint
+        rests, and each at its pace."""
         if began and began.state is State.PENDING:
             return max(began.due_at, now) + _ORDER
         if endpoint is None or not endpoint.enabled:
             return None
+        if endpoint.resting_until and endpoint.resting_until > now:
+            return endpoint.resting_until
         minute = opening(now, _MINUTE)
         passed = self._deliveries.passed(endpoint, minute, "rate")
         full = (passed - 1) // endpoint.rate_per_minute
@@ -297,13 +309,13 @@ class Dispatcher:
         """How the endpoint fares: gone, failing since, or well again."""
         if outcome.is_success:
             if endpoint.failing_since:
-                self._endpoints.fares(endpoint, None)
-            return
-        if outcome.is_gone or is_past_patience(endpoint, now):
+                self._endpoints.fares(endpoint, well(endpoint))
+        elif outcome.is_gone or is_past_patience(endpoint, now):
             off = disabled(endpoint, "gone" if outcome.is_gone else "failing", now)
             self._endpoints.save(endpoint, off, self._switched_off(off, now))
-        elif endpoint.failing_since is None:
-            self._endpoints.fares(endpoint, now)
+        else:
+            # Of many that fail at the same time, one counts.
+            self._endpoints.fares(endpoint, failed(endpoint, outcome, self._schedule, now))
 
     def _wait(self, delivery: Delivery, now: datetime) -> None:
         # Rounded up: a message that comes early only has to wait once more.

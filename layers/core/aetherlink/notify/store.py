@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from aetherlink.kernel.ids import tenant_of
 from aetherlink.kernel.tenancy import TenantId
 from aetherlink.kernel.time import from_text, to_text
-from aetherlink.notify.model import Attempt, Delivery, State, Trouble
+from aetherlink.notify.model import Attempt, Delivery, State
+from aetherlink.notify.outcome import Trouble
 from aetherlink.platform.dynamo import ConditionFailedError, Item, Table, transact
 
 if TYPE_CHECKING:

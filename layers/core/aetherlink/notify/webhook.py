@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aetherlink.kernel.time import utc_now
 from aetherlink.notify.kinds import Kind, render
-from aetherlink.notify.model import Outcome
+from aetherlink.notify.outcome import Outcome
 from aetherlink.notify.signing import sign
 from aetherlink.platform.outbound import OutboundError
 

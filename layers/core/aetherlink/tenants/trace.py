@@ -6,6 +6,8 @@
                    *#archive-due       sk <hour>#…   goes
                    *#archive-since     sk <tenant>   goes
                    system#watches      group         goes, where it names the tenant
+                   system#deliveries   event         goes, where it is the tenant's
+                   system#digest#…     event         the same
                    system#credential#… tenants       goes if the tenant is its home, else is for the others
                    <other>#keys        tenants       is for the others
                    *#types                           is less by the tenant's types
@@ -20,6 +22,7 @@ in the table of events are two events.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -123,6 +126,14 @@ def _of_group(item: Item) -> str:
     return str((item.get("group") or {}).get("tenant_id", ""))
 
 
+def _of_event(item: Item) -> str:
+    """Of a delivery to an endpoint of the platform, whose event it told of."""
+    try:
+        return str(json.loads(item["event"])["tenant_id"])
+    except (KeyError, ValueError, TypeError):
+        return ""
+
+
 _CREDENTIAL: Final = f"{SYSTEM}#credential"
 # Shared partitions in which each item is one tenant's; and whose.
 _OWNERS: Final[Mapping[tuple[str, str], Callable[[Item], str]]] = {
@@ -130,6 +141,8 @@ _OWNERS: Final[Mapping[tuple[str, str], Callable[[Item], str]]] = {
     (CONTROL, "*#archive-due"): _second,
     (CONTROL, "*#archive-since"): _whole,
     (CONTROL, f"{SYSTEM}#watches"): _of_group,
+    (CONTROL, f"{SYSTEM}#deliveries"): _of_event,
+    (CONTROL, f"{SYSTEM}#digest"): _of_event,
     (PROJECTIONS, "*#tenants"): _whole,
 }
 _PAGES: Final = frozenset(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from aetherlink.notify.kinds.generic.limits import MAX_DIGEST_BYTES, MAX_DIGESTED
@@ -29,8 +30,9 @@ def render(notice: Notice) -> str:
         "type": notice.event_type,
         "timestamp": notice.event.get("timestamp"),
         "data": data,
-        # As the spec's first webhooks had it: a receiver written for them goes on working.
-        "text": text(notice),
+        # As the spec's first webhooks had it: a receiver written for them goes on working. The links
+        # are in `data`.
+        "text": text(replace(notice, links=())),
     }
     # ASCII: half a character that somebody stored must not keep the alert from being sent.
     return json.dumps(message)
