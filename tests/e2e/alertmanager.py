@@ -1,9 +1,8 @@
-"""A real Alertmanager: Debian's package, unpacked into the checkout if the machine has none."""
+"""A real Alertmanager, as Debian's package has it; .ci/run installs it where it may."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -12,14 +11,11 @@ import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tools.local.place import LOCAL
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 NAME = "prometheus-alertmanager"
-_FOLDER = LOCAL / "alertmanager"
 # No wait that is not asked for: a group is told at once, and told again a second later.
 _CONFIG = """
 route: {receiver: aetherlink, group_wait: 0s, group_interval: 1s, repeat_interval: 2s, group_by: ['...']}
@@ -33,27 +29,8 @@ receivers:
 
 
 def binary() -> str | None:
-    """Where it is; None if it cannot be had here."""
-    unpacked = _FOLDER / "usr" / "bin" / NAME
-    found = shutil.which(NAME) or shutil.which("alertmanager")
-    if found or unpacked.exists():
-        return found or str(unpacked)
-    if not (shutil.which("apt-get") and shutil.which("dpkg")):
-        return None
-    _FOLDER.mkdir(parents=True, exist_ok=True)
-    if not _download() and os.geteuid() == 0:
-        # A fresh machine has no lists of packages.
-        subprocess.run(["apt-get", "-qq", "update"], capture_output=True, check=False, timeout=300)
-        _download()
-    for package in _FOLDER.glob("*.deb"):
-        subprocess.run(["dpkg", "-x", package, _FOLDER], check=True)
-    return str(unpacked) if unpacked.exists() else None
-
-
-def _download() -> bool:
-    command = ["apt-get", "-qq", "download", NAME]
-    done = subprocess.run(command, cwd=_FOLDER, capture_output=True, check=False, timeout=300)
-    return done.returncode == 0
+    """Where it is; None if it is not installed (its templates have to be under /usr/share)."""
+    return shutil.which(NAME) or shutil.which("alertmanager")
 
 
 class Alertmanager:

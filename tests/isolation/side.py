@@ -108,8 +108,8 @@ class Side:
         return str(self.send(request).body["silence_id"])
 
     def endpoint(self) -> dict[str, Any]:
-        # Of a type that nobody publishes: what nobody receives would be tried for hours.
-        url, types = f"https://{self.canary}.example/hook", [f"{self.canary}.*"]
+        # Where nobody may call, of a type that nobody publishes: what is sent there is refused at once.
+        url, types = f"http://192.0.2.1/{self.canary}", [f"{self.canary}.*"]
         return {"name": f"endpoint {self.canary}", "url": url, "event_types": types}
 
     def fresh_endpoint(self) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from aetherlink.notify.outcome import Outcome
 
+ENDPOINT_TEST = "ops.endpoint.test"
 ALERTS = ("ops.alert.raised", "ops.alert.resolved")
 # An old secret goes on signing for so long after a rotation, unless another time is asked for.
 OVERLAP = timedelta(hours=24)

@@ -86,6 +86,9 @@ class EndpointStore:
         """Note how an endpoint fares, unless somebody else has meanwhile, or it was changed (False)."""
         rest = "attribute_not_exists(resting_until)"
         values: dict[str, Any] = {"version": seen.version, "failures": seen.failures}
+        failures = "failures = :failures"
+        if not seen.failures:
+            failures = f"(attribute_not_exists(failures) OR {failures})"
         if seen.resting_until:
             rest, values["rest"] = "resting_until = :rest", to_text(seen.resting_until)
         try:
@@ -97,7 +100,7 @@ class EndpointStore:
                     "failures": now.failures,
                     "resting_until": _text(now.resting_until),
                 },
-                only_if=f"version = :version AND failures = :failures AND {rest}",
+                only_if=f"version = :version AND {failures} AND {rest}",
                 **values,
             )
         except ConditionFailedError:
@@ -175,7 +178,7 @@ def _to_endpoint(item: Item) -> Endpoint:
         disabled_because=item.get("disabled_because"),
         secrets=tuple(Secret(value, _instant(until)) for value, until in item["secrets"]),
         failing_since=_instant(item.get("failing_since")),
-        failures=item["failures"],
+        failures=item.get("failures", 0),
         resting_until=_instant(item.get("resting_until")),
         created_at=_instant(item.get("created_at")),
         updated_at=_instant(item.get("updated_at")),
