@@ -4,7 +4,7 @@ local = @$(PYTHON) -m tools.local
 dev = .local/venvs/dev/bin
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: help up down status logs verify redrive admin-key audit-verify demo test unit coverage e2e bench check format lock openapi isolation build clean
+.PHONY: help up down status logs verify redrive admin-key audit-verify demo test unit coverage e2e bench trial check format lock openapi isolation build clean
 
 help: ## these lines
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -55,6 +55,10 @@ test: ## all tests   [ENDPOINT=]
 bench: ## what requests cost, against the budgets; writes docs/performance.md   [ARGS=--quick|--check]
 	$(local) dev
 	@$(dev)/python -m tools.bench $(ARGS)
+
+trial: up ## how fast alerts arrive, and what happens when things break   [ARGS="latency|outage|crash"]
+	$(local) dev
+	@$(dev)/python -m tools.trial $(ARGS)
 
 check: ## types, lint, imports, template, security
 	$(local) dev

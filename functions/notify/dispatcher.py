@@ -23,7 +23,7 @@ dispatcher = Dispatcher(
     queue=Queue(settings.notifications_queue),
     dead_letters=Queue(settings.notifications_dead_letter_queue),
     schedule=parse_schedule(settings.delivery_retry_seconds),
-    lease=timedelta(seconds=settings.delivery_timeout_seconds + 25),
+    timeout=timedelta(seconds=settings.delivery_timeout_seconds),
     in_hand=in_hand(),
     links=one_click().links,
     rules=notification_rules().of,

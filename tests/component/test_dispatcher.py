@@ -350,6 +350,35 @@ def test_a_delivery_that_somebody_else_is_sending_comes_again(
     assert len(receiver.got) == 1
 
 
+def test_a_dispatcher_that_dies_after_sending_repeats_that_one_with_the_same_id(
+    stack: Stack, dispatch: Dispatch, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dispatch.to(receiver.url)
+    first, second = an_alert(stack, "first"), an_alert(stack, "second")
+    store = dispatch.module.dispatcher._deliveries
+    save = store.save
+
+    def dying(earlier: Delivery, changed: Delivery, event: Any = None) -> Delivery | None:
+        if changed.attempts:
+            raise SystemExit("killed before it was noted")
+        stored: Delivery | None = save(earlier, changed, event)
+        return stored
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "save", dying)
+        with pytest.raises(SystemExit):
+            dispatch.take(first)
+    assert len(receiver.got) == 1
+    # Its message comes again: not while its lease holds, and then once.
+    assert dispatch.take(first, second) == ["m0"]
+    dispatch.now += timedelta(seconds=60)
+    assert dispatch.take(first) == []
+    assert dispatch.take(first) == []
+    ids = [headers["webhook-id"] for headers, _ in receiver.got]
+    assert len(ids) == 3
+    assert ids[0] == ids[2] != ids[1]
+
+
 def test_an_alert_that_ends_is_a_delivery_of_its_own(
     stack: Stack, dispatch: Dispatch, receiver: Receiver
 ) -> None:

@@ -79,7 +79,7 @@ class World:
             queue=_Queue(self.queue),
             dead_letters=_Queue(self.dead, timed=False),
             schedule=SCHEDULE,
-            lease=timedelta(seconds=30),
+            timeout=timedelta(seconds=5),
             in_hand=lambda _tenant, _episode: self.in_hand,
             links=lambda _: (),
             rules=lambda _: SHIPPED,
@@ -438,6 +438,30 @@ def test_then_one_message_finds_out_and_the_others_follow() -> None:
     world.while_sending = None
     world.now += timedelta(seconds=30)
     assert world.dispatcher.attempt(waiting[1].id) is State.DELIVERED
+
+
+def test_what_waits_for_a_resting_endpoint_is_given_up_no_later_than_its_attempts_would_be() -> (
+    None
+):
+    world = World(*[DOWN] * 50)
+    world.run({"event": numbered(1)})
+    world.run({"event": numbered(2)})
+    world.run({"event": numbered(3)})
+    third = world.kept[name_of(SYSTEM, "e3", "raised", next(iter(world.endpoints)))]
+    world.now += sum(SCHEDULE, timedelta(0)) * 1.1
+    for _ in range(3):
+        world.now += timedelta(seconds=60)
+        # Another one finds out that it is still down.
+        world.dispatcher.attempt(next(d.id for d in world.kept.values() if d.tries))
+        world.dispatcher.attempt(third.id)
+
+    given_up = world.kept[third.id]
+    assert given_up.state is State.DEAD_LETTER
+    assert (
+        given_up.attempts[-1].error
+        == "its endpoint has not answered since 2026-11-23T12:00:00.000000Z"
+    )
+    assert {"delivery_id": third.id, "revive": True} in world.dead
 
 
 def test_what_one_message_is_asked_to_wait_all_of_them_wait() -> None:

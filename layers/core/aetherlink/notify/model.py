@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # A wait is longer by up to a tenth: what failed together does not come back together.
 _JITTER = 0.1
+# A minute is the longest that an endpoint rests (endpoint.LONGEST_REST): its last chance.
+_SLACK = timedelta(seconds=90)
 RAISED, RESOLVED = "raised", "resolved"
 
 
@@ -59,7 +61,7 @@ class Delivery:
     """`version` counts the changes that were stored; `leased_until` is set while one is sending.
 
     `tenant_id` is whose endpoint it is. `event` is the flat event that it tells of, `said` the words
-    that a notification rule has for it.
+    that a notification rule has for it. `since` is when this round of attempts could begin.
     """
 
     id: str
@@ -79,6 +81,7 @@ class Delivery:
     digest_id: str | None = None
     replays: int = 0
     said: str = ""
+    since: datetime | None = None
     version: int = 0
 
     @property
@@ -155,13 +158,26 @@ def draft(event: dict[str, Any], endpoint: Endpoint, now: datetime) -> Delivery:
         episode_id=episode,
         created_at=now,
         due_at=now + waits,
+        since=now + waits,
     )
 
 
+def is_spent(delivery: Delivery, schedule: Sequence[timedelta], now: datetime) -> bool:
+    """Whether its attempts would be over by now, had each been made: one that waits for an endpoint that
+    rests makes fewer."""
+    whole = sum(schedule, timedelta(0)) * (1 + _JITTER) + _SLACK
+    return now - (delivery.since or delivery.created_at) >= whole
+
+
 def settle(
-    delivery: Delivery, outcome: Outcome, schedule: Sequence[timedelta], now: datetime
+    delivery: Delivery,
+    outcome: Outcome,
+    schedule: Sequence[timedelta],
+    now: datetime,
+    *,
+    is_last: bool = False,
 ) -> Delivery:
-    """The delivery after an attempt: delivered, due again, or given up."""
+    """The delivery after an attempt: delivered, due again, or given up (with `is_last` in any case)."""
     attempt = Attempt(now, outcome.ms, outcome.status, outcome.error, outcome.trouble)
     tried = replace(
         delivery,
@@ -173,7 +189,7 @@ def settle(
         return replace(tried, state=State.DELIVERED)
     if outcome.is_final:
         return replace(tried, state=State.FAILED)
-    if tried.tries > len(schedule):
+    if is_last or tried.tries > len(schedule):
         return replace(tried, state=State.DEAD_LETTER)
     return replace(tried, due_at=now + wait(tried, outcome, schedule))
 
@@ -194,6 +210,7 @@ def revive(delivery: Delivery, now: datetime) -> Delivery:
         state=State.PENDING,
         tries=0,
         due_at=now,
+        since=now,
         leased_until=None,
         replays=delivery.replays + 1,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aetherlink.events.model import Event, Severity, announce
 from aetherlink.kernel.tenancy import SYSTEM, TenantId
+from aetherlink.kernel.time import to_text
 from aetherlink.notify.endpoint import (
     ENDPOINT_TEST,
     RESTS_FROM,
@@ -25,6 +26,7 @@ from aetherlink.notify.model import (
     Delivery,
     State,
     draft,
+    is_spent,
     name_of,
     revive,
     settle,
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 SOURCE = "aether-command-center"
 DELIVERY_FAILED = "ops.alert.delivery.failed"
 _MINUTE = timedelta(minutes=1)
+# An attempt is surely over so long after it had to be.
+GRACE = timedelta(seconds=25)
 # How long an alert's end waits, each time, for its beginning to arrive.
 _ORDER = timedelta(seconds=1)
 
@@ -92,7 +96,8 @@ class _Told:
 
 
 class Dispatcher:
-    """`lease` must outlast one attempt: it is how long a dispatcher that died blocks the next try.
+    """`timeout` is how long one attempt may take. A dispatcher that died blocks the next try for as long,
+    and for GRACE.
 
     `in_hand` says of an alert, by tenant and episode, whether somebody has it or it is over. `links`
     are what a message about an alert offers: to take it in hand, to silence it. `rules` are a tenant's
@@ -108,7 +113,7 @@ class Dispatcher:
         queue: Waiting,
         dead_letters: Waiting,
         schedule: Sequence[timedelta],
-        lease: timedelta,
+        timeout: timedelta,
         in_hand: Callable[[str, str], bool],
         links: Callable[[Delivery], tuple[Link, ...]],
         rules: Callable[[TenantId], RuleSet],
@@ -120,7 +125,8 @@ class Dispatcher:
         self._queue = queue
         self._dead_letters = dead_letters
         self._schedule = schedule
-        self._lease = lease
+        self._timeout = timeout
+        self._lease = timeout + GRACE
         self._in_hand = in_hand
         self._links = links
         self._rules = rules
@@ -221,10 +227,24 @@ class Dispatcher:
             return self._stored(delivery, replace(delivery, state=State.CANCELLED)).state
         later = self._not_before(endpoint, began, now)
         if later:
+            return self._put_off(delivery, endpoint, later, now)
+        return self._try(delivery, endpoint, now)
+
+    def _put_off(
+        self, delivery: Delivery, endpoint: Endpoint | None, later: datetime, now: datetime
+    ) -> State:
+        is_waiting = endpoint is not None and _rests(endpoint, now)
+        if not (endpoint and is_waiting and is_spent(delivery, self._schedule, now)):
             return self._postponed(delivery, later, now)
+        since = to_text(endpoint.failing_since or now)
+        never = Outcome(ms=0, error=f"its endpoint has not answered since {since}")
+        claimed = self._stored(delivery, replace(delivery, leased_until=now + self._lease))
+        return self._settle(claimed, endpoint, never, is_last=True)
+
+    def _try(self, delivery: Delivery, endpoint: Endpoint | None, now: datetime) -> State:
         if endpoint and endpoint.enabled and endpoint.failures >= RESTS_FROM:
             # One message finds out whether it is well again. The others wait for what that says.
-            tried = replace(endpoint, resting_until=now + self._lease)
+            tried = replace(endpoint, resting_until=now + self._timeout + _ORDER)
             if not self._endpoints.fares(endpoint, tried):
                 return self._postponed(delivery, now + _ORDER, now)
             endpoint = tried
@@ -266,7 +286,7 @@ class Dispatcher:
             return max(began.due_at, now) + _ORDER
         if endpoint is None or not endpoint.enabled:
             return None
-        if endpoint.resting_until and endpoint.resting_until > now:
+        if endpoint.resting_until and _rests(endpoint, now):
             return endpoint.resting_until
         minute = opening(now, _MINUTE)
         passed = self._deliveries.passed(endpoint, minute, "rate")
@@ -294,9 +314,16 @@ class Dispatcher:
         )
         return self._send(endpoint, notice)
 
-    def _settle(self, claimed: Delivery, endpoint: Endpoint | None, outcome: Outcome) -> State:
+    def _settle(
+        self,
+        claimed: Delivery,
+        endpoint: Endpoint | None,
+        outcome: Outcome,
+        *,
+        is_last: bool = False,
+    ) -> State:
         now = self._now()
-        settled = settle(claimed, outcome, self._schedule, now)
+        settled = settle(claimed, outcome, self._schedule, now, is_last=is_last)
         given_up = None
         # Whoever sends a test looks at what came of it.
         if settled.state in GIVEN_UP and settled.event["event_type"] != ENDPOINT_TEST:
@@ -309,7 +336,7 @@ class Dispatcher:
         stored = self._stored(claimed, settled, given_up)
         if stored.state is State.PENDING:
             self._wait(stored, now)
-        if endpoint and endpoint.enabled:
+        if endpoint and endpoint.enabled and not is_last:
             self._judge(endpoint, outcome, now)
         return stored.state
 
@@ -374,3 +401,7 @@ class Dispatcher:
             event_id=f"{endpoint.id}.disabled.{endpoint.version}",
             severity=Severity.ERROR,
         )
+
+
+def _rests(endpoint: Endpoint, now: datetime) -> bool:
+    return endpoint.resting_until is not None and endpoint.resting_until > now

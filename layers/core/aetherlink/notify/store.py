@@ -188,6 +188,7 @@ def _to_item(delivery: Delivery) -> Item:
         "digest_id": delivery.digest_id,
         "replays": delivery.replays,
         "said": delivery.said or None,
+        "since": to_text(delivery.since) if delivery.since else None,
         "version": delivery.version,
         "expires_at": _expiry(delivery.created_at),
     }
@@ -211,6 +212,7 @@ def _to_delivery(item: Item) -> Delivery:
         digest_id=item.get("digest_id"),
         replays=item.get("replays", 0),
         said=item.get("said") or "",
+        since=_instant(item.get("since")),
         version=item["version"],
     )
 
