@@ -172,9 +172,20 @@ def answer(_physical: Physical) -> Iterator[str]:
         yield f"answer: GET /ping: {error}"
 
 
+def chain(physical: Physical) -> Iterator[str]:
+    """What stands between an event and a webhook runs, if with nothing to do; and is warm afterwards."""
+    for name in ("EventsRelay", "NotifyDispatcher"):
+        answer = boto3.client("lambda").invoke(
+            FunctionName=physical[name], Payload=json.dumps({"Records": []}).encode()
+        )
+        said = answer["Payload"].read().decode()
+        if "FunctionError" in answer:
+            yield f"function {name}: cannot run: {said[:300]}"
+
+
 CHECKS: tuple[Callable[[Physical], Iterator[str]], ...] = (
     routes, functions, tables, mappings, schedules, subscriptions, queues, gateway_responses,
-    log_groups, answer,
+    log_groups, answer, chain,
 )  # fmt: skip
 
 

@@ -123,9 +123,14 @@ class Tenant:
 def await_all(receiver: Receiver, sources: set[str], what: str) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while (missing := sources - receiver.arrivals().keys()) and time.monotonic() < deadline:
-        print(f"\r  {what}: {len(sources) - len(missing)} of {len(sources)}   ", end="", flush=True)
+        if sys.stdout.isatty():
+            print(
+                f"\r  {what}: {len(sources) - len(missing)} of {len(sources)}   ",
+                end="",
+                flush=True,
+            )
         time.sleep(0.2)
-    print(f"\r  {what}: {len(sources) - len(missing)} of {len(sources)}   ")
+    print(f"\r  {what}: {len(sources) - len(missing)} of {len(sources)}", flush=True)
     if missing:
         raise Stop(f"{len(missing)} alerts did not arrive within {PATIENCE_SECONDS:.0f} s")
 
@@ -179,7 +184,9 @@ def crash(tenant: Tenant, receiver: Receiver) -> None:
     await_all(receiver, {"after-the-crash"}, "the next alert")
     began = time.monotonic()
     while _pending(tenant) and time.monotonic() - began < PATIENCE_SECONDS:
-        print(f"\r  waiting for its repeat: {time.monotonic() - began:.0f} s ", end="", flush=True)
+        if sys.stdout.isatty():
+            waited = time.monotonic() - began
+            print(f"\r  waiting for its repeat: {waited:.0f} s ", end="", flush=True)
         time.sleep(1)
     ids = Counter(webhook_id for _, webhook_id, _ in receiver.got[before:])
     print(
