@@ -49,7 +49,7 @@ def pagerduty(event: Event, by: By, tenant_id: Tenant = None) -> Response[dict[s
 @app.post("/ingest/monitors", summary="Watch for a job's pings; its key is shown once")
 def create(draft: MonitorDraft, by: By) -> dict[str, Any]:
     made = monitors.create(by, draft)
-    path = f"/ingest/ping/{made['key']}"
+    path = f"/ingest/ping/{made['ping_key']}"
     return {"status": "ok", "monitor_id": made["monitor"]["id"], **made, "ping_path": path}
 
 

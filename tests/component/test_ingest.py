@@ -224,7 +224,7 @@ def a_monitor(stack: Stack, **given: Any) -> tuple[str, str]:
     body = {"name": "nightly backup", "period_seconds": 3_600, **given}
     made = stack.call("POST", "/ingest/monitors", body=body, tenant="acme")
     assert made.status == 200, made.body
-    return made.body["monitor_id"], made.body["key"]
+    return made.body["monitor_id"], made.body["ping_key"]
 
 
 def ping(stack: Stack, key: str, word: str = "", *, method: str = "GET", **given: Any) -> Answer:
@@ -342,6 +342,20 @@ def test_a_monitor_is_changed_listed_and_removed(stack: Stack) -> None:
     assert [alert["state"] for alert in alerts_of(stack)] == ["resolved"]
     assert stack.call("GET", path, tenant="acme").status == 404
     assert ping(stack, key).status == 404
+
+
+def test_a_monitor_that_is_made_again_by_the_same_key_does_not_show_its_secret_again(
+    stack: Stack,
+) -> None:
+    body = {"name": "backup", "period_seconds": 60}
+    headers = {"Idempotency-Key": "once"}
+    first, again = (
+        stack.call("POST", "/ingest/monitors", body=body, tenant="acme", headers=headers)
+        for _ in range(2)
+    )
+
+    assert (again.body["monitor_id"], again.body["ping_key"]) == (first.body["monitor_id"], None)
+    assert first.body["ping_key"] not in str(again.body)
 
 
 def test_another_tenant_neither_sees_nor_changes_a_monitor(stack: Stack) -> None:

@@ -132,8 +132,8 @@ class Side:
     def fresh_monitor(self) -> tuple[str, str]:
         """Its id and its key."""
         made = self.send(Request("POST", "/ingest/monitors", body=self.monitor())).body
-        self.hidden.append(made["key"])
-        return made["monitor_id"], made["key"]
+        self.hidden.append(made["ping_key"])
+        return made["monitor_id"], made["ping_key"]
 
     def alertmanager(self) -> dict[str, Any]:
         labels = {"alertname": f"alert {self.canary}", "severity": "warning"}

@@ -79,7 +79,7 @@ class Monitors:
         self._kept.add(monitor)
         self._wake(monitor)
         caller.trail.changed(f"monitors/{monitor.id}", after=monitor.shown())
-        return {"monitor": monitor.shown(), "key": key}
+        return {"monitor": monitor.shown(), "ping_key": key}
 
     def visible(self, view: TenantId) -> list[dict[str, Any]]:
         return [monitor.shown() for monitor in self._kept.of(view)]

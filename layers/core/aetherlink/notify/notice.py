@@ -12,6 +12,7 @@ MAX_TITLE = 100
 MAX_FACTS = 20
 _MAX_FACT = 300
 _MAX_NOTES = 8
+_MAX_SUBJECT = 99
 _MARKS = {"info": "i", "warning": "!", "error": "!!", "critical": "!!!"}
 
 
@@ -157,10 +158,10 @@ def _named(values: object) -> list[tuple[str, Any]]:
 
 
 def subject(notice: Notice) -> str:
-    """Of an e-mail: at most 100 printable ASCII characters (SNS's rule)."""
+    """Of an e-mail: fewer than 100 printable ASCII characters (SNS's rule)."""
     mark = _MARKS.get(notice.severity, "") if not notice.is_resolved else "ok"
     text = "".join(c if " " <= c <= "~" else "?" for c in f"({mark}) {notice.title}")
-    return text[:MAX_TITLE]
+    return text[:_MAX_SUBJECT]
 
 
 def plain(notice: Notice) -> str:

@@ -48,7 +48,9 @@ MAX_KEPT_BYTES: Final = 300_000
 _ASK_AGAIN_SECONDS: Final = 2
 _FIRST_ERROR = 300
 
-_SECRET_NAMES = frozenset({"secret", "registration_token", "token", "ticket"})
+_SECRET_NAMES = frozenset(
+    {"secret", "registration_token", "token", "ticket", "ping_key", "ping_path"}
+)
 # What we make ourselves, wherever it stands: keys, registration tokens, signing secrets.
 _CREDENTIAL = re.compile(r"(?:ak|rt)_[0-9A-Za-z]{29}|whsec_[0-9A-Za-z+/=_-]{8,}", re.ASCII)
 NOTE = "This answer is a repetition. Secrets are shown once, and are left out of it"
