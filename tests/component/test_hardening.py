@@ -517,4 +517,4 @@ def test_no_request_that_anybody_can_think_of_breaks_a_route(stack: Stack) -> No
     fuzz()
 
     # It can only prove something if all of these happen.
-    assert {200, 204, 400, 401, 403, 404, 405, 422} <= seen.keys(), seen
+    assert {200, 400, 401, 403, 404, 405, 422} <= seen.keys(), seen
