@@ -38,7 +38,7 @@ def wake(delivery_id: str) -> None:
 
 managing = Managing(endpoint_store(settings.alert_webhooks), delivery_store(), wake, utc_now)
 ruling = Ruling(rule_store())
-log = Log(delivery_store(), wake, utc_now)
+log = Log(delivery_store(), wake, managing.look_again, utc_now)
 
 Tenant = Annotated[str | None, Query(description="Another tenant, for who may")]
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]

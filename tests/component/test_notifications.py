@@ -270,6 +270,26 @@ def test_what_was_given_up_is_sent_again_by_one_or_by_filter(
     assert len(set(ids)) == 3
 
 
+@pytest.mark.parametrize("deed", ["test", "replay"])
+def test_who_has_mended_a_receiver_need_not_wait_for_its_rest_to_end(
+    stack: Stack, receiver: Receiver, pump: Callable[[], list[str]], deed: str
+) -> None:
+    made = an_endpoint(stack, receiver.url)
+    path = f"/notifications/endpoints/{made['endpoint_id']}"
+    receiver.orders = [503, 503]
+    for name in ("one", "two"):
+        raise_alert(stack, name=name, event_type="autoheal.failed")
+        pump()
+    assert get(stack, path)["endpoint"]["resting_until"]
+    waiting = get(stack, "/notifications/deliveries", state="pending")["deliveries"]
+    if deed == "replay":
+        path = f"/notifications/deliveries/{waiting[0]['id']}"
+    assert stack.call("POST", f"{path}/{deed}", tenant="acme").status == 202
+    pump()
+
+    assert get(stack, "/notifications/deliveries", state="delivered")["count"] == 1
+
+
 def test_the_log_has_pages_and_filters(
     stack: Stack, receiver: Receiver, pump: Callable[[], list[str]]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,6 +31,7 @@ class Endpoints(Protocol):
     def get(self, endpoint_id: str) -> Endpoint | None: ...
     def add(self, endpoint: Endpoint) -> None: ...
     def save(self, earlier: Endpoint, changed: Endpoint) -> bool: ...
+    def fares(self, seen: Endpoint, now: Endpoint) -> bool: ...
     def delete(self, endpoint: Endpoint) -> None: ...
 
 
@@ -97,8 +99,6 @@ class Managing:
 
     def switch_on(self, caller: Caller, endpoint_id: str) -> dict[str, Any]:
         """Enable what was disabled; the way back for one of parameter AlertWebhooks too."""
-        from dataclasses import replace  # noqa: PLC0415 - only here
-
         earlier = self._of(caller, endpoint_id)
         later = replace(
             earlier,
@@ -152,10 +152,17 @@ class Managing:
             },
         }
         delivery, _ = self._deliveries.open(draft(event, endpoint, now))
+        self.look_again(endpoint.id)
         caller.trail.tenant_id = endpoint.tenant_id
         caller.trail.changed(f"endpoints/{endpoint.id}", after={"tested": delivery.id})
         self._send(delivery.id)
         return {"delivery_id": delivery.id, "delivery": delivery.shown()}
+
+    def look_again(self, endpoint_id: str) -> None:
+        """Let an endpoint that rests be tried at once: somebody has mended it, or wants to know."""
+        endpoint = self._endpoints.get(endpoint_id)
+        if endpoint and endpoint.resting_until:
+            self._endpoints.fares(endpoint, replace(endpoint, resting_until=None))
 
     def _save(self, caller: Caller, earlier: Endpoint, later: Endpoint) -> None:
         if not self._endpoints.save(earlier, later):

@@ -79,11 +79,18 @@ class ReplayDraft(Given):
 
 
 class Log:
+    """`send` has the dispatcher look at a delivery, `look_again` ends an endpoint's rest."""
+
     def __init__(
-        self, kept: Kept, send: Callable[[str], None], now: Callable[[], datetime]
+        self,
+        kept: Kept,
+        send: Callable[[str], None],
+        look_again: Callable[[str], None],
+        now: Callable[[], datetime],
     ) -> None:
         self._kept = kept
         self._send = send
+        self._look_again = look_again
         self._now = now
 
     def page(
@@ -111,6 +118,7 @@ class Log:
             )
         if delivery.leased_until and delivery.leased_until > self._now():
             raise ConflictError(f"Delivery {delivery_id} is being sent at this moment")
+        self._look_again(delivery.endpoint_id)
         revived = self._again(delivery)
         if revived is None:
             raise ConflictError("The delivery changed meanwhile; read it again")
@@ -131,6 +139,8 @@ class Log:
         tenant = caller.writes(None)
         given = wanted.model_dump(exclude={"cursor"})
         found, after = self._found(tenant, Filters(**given), REPLAYED, wanted.cursor)
+        for endpoint_id in dict.fromkeys(delivery.endpoint_id for delivery in found):
+            self._look_again(endpoint_id)
         revived = [delivery.id for delivery in found if self._again(delivery)]
         caller.trail.tenant_id = tenant
         caller.trail.changed(f"deliveries/{tenant}", after={"replayed": len(revived)})
