@@ -27,7 +27,7 @@ from aetherlink.notify.model import (
 from aetherlink.notify.notice import Notice
 from aetherlink.notify.outcome import Outcome
 from aetherlink.notify.rules import SHIPPED
-from aetherlink.notify.service import BusyError, Dispatcher
+from aetherlink.notify.service import Dispatcher, UnsettledError
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SCHEDULE = parse_schedule("5,60")
@@ -212,17 +212,30 @@ def test_a_dead_letter_sent_again_is_tried_from_the_beginning() -> None:
     assert len(world.sent) == 2
 
 
-def test_while_one_sends_another_has_to_come_again() -> None:
+def test_while_one_sends_another_leaves_it_alone() -> None:
+    """Its message would come again minutes later: whoever has it in hand has a message that does."""
     world = World()
     (delivery_id,) = world.dispatcher.open(json.dumps({"event": an_alert()}))
     world.kept[delivery_id] = replace(
         world.kept[delivery_id], leased_until=NOON + timedelta(seconds=9)
     )
 
-    with pytest.raises(BusyError):
-        world.dispatcher.attempt(delivery_id)
+    assert world.dispatcher.attempt(delivery_id) is State.PENDING
+    assert world.sent == []
     world.now += timedelta(seconds=10)
     assert world.dispatcher.attempt(delivery_id) is State.DELIVERED
+
+
+def test_what_was_sent_and_could_not_be_noted_comes_again() -> None:
+    world = World()
+    (delivery_id,) = world.dispatcher.open(json.dumps({"event": an_alert()}))
+
+    def meanwhile() -> None:
+        world.kept[delivery_id] = replace(world.kept[delivery_id], version=99)
+
+    world.while_sending = meanwhile
+    with pytest.raises(UnsettledError):
+        world.dispatcher.attempt(delivery_id)
 
 
 def test_an_endpoint_that_is_gone_is_given_up_aloud() -> None:

@@ -53,8 +53,12 @@ GRACE = timedelta(seconds=25)
 _ORDER = timedelta(seconds=1)
 
 
-class BusyError(Exception):
-    """Somebody else is sending this delivery; the message has to come again."""
+class TakenError(Exception):
+    """Somebody else has this delivery in hand, by a message of their own: it comes again if they die."""
+
+
+class UnsettledError(Exception):
+    """What was sent could not be noted; the message has to come again."""
 
 
 class Deliveries(Protocol):
@@ -213,6 +217,14 @@ class Dispatcher:
 
     def attempt(self, delivery_id: str) -> State | None:
         """Send it if it is due; its state afterwards. None if there is no such delivery any more."""
+        try:
+            return self._attempted(delivery_id)
+        except TakenError:
+            # Not a failure: its message would come again when SQS shows it anew, to find it done.
+            logger.info("somebody else has it in hand", delivery_id=delivery_id)
+            return State.PENDING
+
+    def _attempted(self, delivery_id: str) -> State | None:
         delivery, now = self._deliveries.get(delivery_id), self._now()
         if delivery is None or delivery.state is not State.PENDING:
             return delivery.state if delivery else None
@@ -220,7 +232,7 @@ class Dispatcher:
             self._wait(delivery, now)
             return delivery.state
         if delivery.leased_until and delivery.leased_until > now:
-            raise BusyError(delivery_id)
+            raise TakenError(delivery_id)
         endpoint = self._endpoints.get(delivery.endpoint_id)
         began = self._beginning(delivery)
         if endpoint and self._is_needless(delivery, endpoint, began):
@@ -251,12 +263,10 @@ class Dispatcher:
         claimed = self._stored(delivery, replace(delivery, leased_until=now + self._lease))
         return self._settle(claimed, endpoint, self._sent(claimed, endpoint))
 
-    def _stored(
-        self, delivery: Delivery, changed: Delivery, event: Event | None = None
-    ) -> Delivery:
-        stored = self._deliveries.save(delivery, changed, event)
+    def _stored(self, delivery: Delivery, changed: Delivery) -> Delivery:
+        stored = self._deliveries.save(delivery, changed)
         if stored is None:
-            raise BusyError(delivery.id)
+            raise TakenError(delivery.id)
         return stored
 
     def _beginning(self, delivery: Delivery) -> Delivery | None:
@@ -333,7 +343,9 @@ class Dispatcher:
                 # Of that, another would follow, and another: two endpoints that both fail and both
                 # listen would keep each other busy for ever.
                 given_up = self._given_up(settled, endpoint, now)
-        stored = self._stored(claimed, settled, given_up)
+        stored = self._deliveries.save(claimed, settled, given_up)
+        if stored is None:
+            raise UnsettledError(claimed.id)
         if stored.state is State.PENDING:
             self._wait(stored, now)
         if endpoint and endpoint.enabled and not is_last:
