@@ -316,6 +316,7 @@ def forget() -> None:
     behind.by_hand()
     for module in (behind, tally, rates):
         module.forget()
+    wiring.one_click_key.cache_clear()
     wiring.keeping()._read_at = None
     wiring.subscriptions()._read_at = None
     wiring.notification_rules()._known.clear()

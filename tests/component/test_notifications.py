@@ -218,6 +218,15 @@ def test_a_flood_is_told_in_one_message_and_none_is_lost(
     assert (states.count("delivered"), states.count("digested")) == (2, 8)
 
 
+def test_who_may_act_for_every_tenant_names_one(stack: Stack, receiver: Receiver) -> None:
+    body = {"name": "x", "url": receiver.url, "tenant_id": "globex"}
+    made = stack.call("POST", "/notifications/endpoints", body=body)
+    assert made.body["endpoint"]["tenant_id"] == "globex"
+    path = f"/notifications/endpoints/{made.body['endpoint_id']}"
+    moved = stack.call("PUT", path, body={**body, "tenant_id": "acme"})
+    assert (moved.status, "stays its tenant's" in moved.body["detail"]) == (400, True)
+
+
 # ---- the log
 
 
@@ -377,6 +386,26 @@ def test_its_button_silences_for_an_hour(stack: Stack, linked: dict[str, dict[st
 
     [silence] = get(stack, "/alerts/silences")["silences"]
     assert silence["reason"] == "by the link in its message"
+
+
+def test_whoever_is_signed_in_may_follow_a_link_too(
+    stack: Stack, linked: dict[str, dict[str, str]]
+) -> None:
+    keys = {tenant: a_key(stack, tenant) for tenant in ("acme", "globex")}
+    # In a process that has not read the signing key yet.
+    importlib.import_module("aetherlink.wiring").one_click_key.cache_clear()
+
+    def page(tenant: str) -> int:
+        query, sent = linked["Acknowledge"], {"X-Api-Key": keys[tenant]}
+        return stack.call("GET", "/alerts/act", roles=None, query=query, headers=sent).status
+
+    assert page("acme") == 200
+    assert page("globex") == 404
+
+
+def a_key(stack: Stack, tenant: str) -> str:
+    body = {"name": "pager", "roles": ["operator"], "tenant_id": tenant}
+    return str(stack.call("POST", "/identity/keys", roles="admin", body=body).body["secret"])
 
 
 def test_a_link_that_was_changed_is_nobodys(

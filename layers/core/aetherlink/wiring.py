@@ -223,13 +223,19 @@ def delivery_store() -> DeliveryStore:
 
 
 @cache
+def one_click_key() -> bytes:
+    from aetherlink.platform.own_key import own_key  # noqa: PLC0415
+
+    return own_key(control_table(), "one-click")
+
+
+@cache
 def one_click() -> OneClick:
     from aetherlink.alerts.one_click import OneClick, Signer  # noqa: PLC0415
     from aetherlink.platform.config import links_config  # noqa: PLC0415
-    from aetherlink.platform.own_key import own_key  # noqa: PLC0415
     from aetherlink.platform.public_url import public_url  # noqa: PLC0415
 
-    signer = Signer(lambda: own_key(control_table(), "one-click"), utc_now)
+    signer = Signer(one_click_key, utc_now)
     return OneClick(signer, lambda: public_url(links_config().api_url_parameter), utc_now)
 
 

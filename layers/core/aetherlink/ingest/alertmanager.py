@@ -20,8 +20,6 @@ from aetherlink.kernel.time import parse_instant, to_text
 # alert may have been under way since before it. Later, Prometheus is firing again with the start that
 # it remembered (Alertmanager's resolve_timeout had ended the alert), and somebody has to know.
 _UNDER_WAY = timedelta(seconds=30)
-# Of one webhook. Alertmanager has a setting for it (max_alerts), and tells us how many it left out.
-MAX_ALERTS = 1_000
 _SEVERITIES = {
     **dict.fromkeys(("critical", "page", "emergency", "fatal", "disaster"), Severity.CRITICAL),
     **dict.fromkeys(("warning", "warn", "minor", "ticket"), Severity.WARNING),
@@ -69,7 +67,8 @@ class Webhook(Shape):
 
     version: Literal["4"] = Field(description="Of the webhook's format")
     status: Literal["firing", "resolved"]
-    alerts: list[Alert] = Field(max_length=MAX_ALERTS)
+    # As many as a request's 4 MB hold: what is refused, Alertmanager does not send again.
+    alerts: list[Alert]
     group_key: str = Field(default="", alias="groupKey")
     truncated_alerts: int = Field(default=0, ge=0, alias="truncatedAlerts")
     receiver: str = ""

@@ -45,6 +45,7 @@ class MonitorDraft(Given):
     severity: Severity = Severity.CRITICAL
     labels: dict[str, str] = Field(default={}, max_length=15)
     enabled: bool = Field(default=True, description="False: pings count, silence does not alert")
+    tenant_id: str | None = Field(default=None, description="Whose, for who may name another")
 
     @field_validator("severity", mode="before")
     @classmethod

@@ -15,7 +15,12 @@ from aetherlink.ingest.monitor import (
     overdue,
     pinged,
 )
-from aetherlink.kernel.errors import ConflictError, NotFoundError, UnavailableError
+from aetherlink.kernel.errors import (
+    ConflictError,
+    InvalidError,
+    NotFoundError,
+    UnavailableError,
+)
 from aetherlink.kernel.ids import tenant_bound, tenant_of
 from aetherlink.kernel.tenancy import Caller, Role, TenantId
 from aetherlink.platform.telemetry import logger
@@ -71,7 +76,7 @@ class Monitors:
 
     def create(self, caller: Caller, wanted: MonitorDraft) -> dict[str, Any]:
         """The monitor, and its key: shown now and never again."""
-        tenant = caller.writes(None)
+        tenant = caller.writes(wanted.tenant_id)
         if len(self._kept.of(tenant)) >= MAX_MONITORS:
             raise ConflictError(f"A tenant has at most {MAX_MONITORS} monitors; delete one")
         key = tenant_bound(tenant, self._token())
@@ -89,6 +94,8 @@ class Monitors:
 
     def change(self, caller: Caller, monitor_id: str, wanted: MonitorDraft) -> dict[str, Any]:
         earlier = self._of(caller, monitor_id)
+        if wanted.tenant_id not in (None, earlier.tenant_id):
+            raise InvalidError("tenant_id: a monitor stays its tenant's; add one there instead")
         later = changed(earlier, wanted, self._now())
         if not self._kept.save(earlier, later):
             raise ConflictError("The monitor was pinged or changed meanwhile; send it again")

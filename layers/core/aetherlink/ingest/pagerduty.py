@@ -65,7 +65,7 @@ class Sent(Shape):
 
     def signal(self, dedup_key: str, now: datetime) -> Signal:
         """`dedup_key` is the sender's, or one that was made for it."""
-        by = self.client or ""
+        by = (self.client or "")[:MAX_TITLE]
         if self.payload is None:
             return Signal(Sender.PAGERDUTY, dedup_key, _ACTIONS[self.event_action], now, by=by)
         given = self.payload

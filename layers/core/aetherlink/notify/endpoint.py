@@ -78,6 +78,7 @@ class EndpointDraft(Given):
     rate_per_minute: int | None = Field(default=None, ge=1, le=6_000)
     digest: DigestDraft | None = None
     enabled: bool = True
+    tenant_id: str | None = Field(default=None, description="Whose, for who may name another")
 
     @field_validator("min_severity", mode="before")
     @classmethod

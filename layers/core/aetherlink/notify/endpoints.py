@@ -65,7 +65,7 @@ class Managing:
 
     def create(self, caller: Caller, wanted: EndpointDraft) -> dict[str, Any]:
         """The endpoint, and its first secret: shown now and never again."""
-        tenant = caller.writes(None)
+        tenant = caller.writes(wanted.tenant_id)
         _check(wanted)
         if len(self._endpoints.of(tenant)) >= MAX_ENDPOINTS:
             raise ConflictError(
@@ -92,6 +92,8 @@ class Managing:
             raise ConflictError(
                 "This endpoint stands in parameter AlertWebhooks; change it there and deploy"
             )
+        if wanted.tenant_id not in (None, earlier.tenant_id):
+            raise InvalidError("tenant_id: an endpoint stays its tenant's; add one there instead")
         _check(wanted)
         later = changed(earlier, wanted, self._now())
         self._save(caller, earlier, later)

@@ -76,6 +76,7 @@ class ReplayDraft(Given):
     since: datetime | None = None
     until: datetime | None = None
     cursor: str | None = None
+    tenant_id: str | None = Field(default=None, description="Whose, for who may name another")
 
 
 class Log:
@@ -136,8 +137,8 @@ class Log:
             raise InvalidError(
                 f"state must be failed or dead_letter, got {wanted.state}; replay others one by one"
             )
-        tenant = caller.writes(None)
-        given = wanted.model_dump(exclude={"cursor"})
+        tenant = caller.writes(wanted.tenant_id)
+        given = wanted.model_dump(exclude={"cursor", "tenant_id"})
         found, after = self._found(tenant, Filters(**given), REPLAYED, wanted.cursor)
         for endpoint_id in dict.fromkeys(delivery.endpoint_id for delivery in found):
             self._look_again(endpoint_id)
