@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aetherlink.heal.health import Health, Probe, State, Thresholds, observed
+from aetherlink.heal.health import Change, Health, Probe, State, Thresholds, observed
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-def told(*looks: bool, thresholds: Thresholds | None = None) -> tuple[Health, list[str | None]]:
-    health, changes = Health(), []
+def told(*looks: bool, thresholds: Thresholds | None = None) -> tuple[Health, list[Change | None]]:
+    health, changes = Health(), list[Change | None]()
     for number, is_well in enumerate(looks):
         probe = Probe(NOON + timedelta(seconds=number), is_well, ms=1)
         health, change = observed(health, probe, thresholds or Thresholds())

@@ -8,9 +8,11 @@ One lost probe is no outage, and one good one no recovery: `failures` bad ones i
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 Change = Literal["failed", "recovered"]
 

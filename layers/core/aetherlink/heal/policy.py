@@ -1,7 +1,8 @@
 """Whether to heal a service now, or why not. Pure, and the only place where that is decided.
 
-Healing does harm when it is wrong: a restart of everything because the network was away, a restart every ten
-seconds of what cannot start, a restart of what waits for its database. Each rule below is one such harm.
+Healing does harm when it is wrong: a restart of everything because the network was away, a restart
+every ten seconds of what cannot start, a restart of what waits for its database. Each rule below is one
+such harm.
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ def wait_after(tries: int) -> timedelta:
     if tries < 1:
         return timedelta(0)
     # Beyond 2^10 it is the longest anyhow; and a large power of two is no timedelta.
-    return min(FIRST_WAIT * 2 ** min(tries - 1, 10), LONGEST_WAIT)
+    doubled: int = 2 ** min(tries - 1, 10)
+    return min(FIRST_WAIT * doubled, LONGEST_WAIT)
 
 
 def _held(around: Around, now: datetime) -> Decision | None:
