@@ -57,12 +57,12 @@ def test_what_is_not_down_is_left_alone(state: State) -> None:
         ({"is_paused": True}, Verdict.HELD),
         ({"is_paused": True, "paused_until": NOON}, Verdict.HEAL),
         ({"maintenance": "disks"}, Verdict.HELD),
-        ({"services": 10, "down": 6}, Verdict.BLAST),
-        ({"services": 10, "down": 5}, Verdict.HEAL),
-        ({"services": 2, "down": 2}, Verdict.HEAL),
+        ({"services": 10, "failing": 6}, Verdict.BLAST),
+        ({"services": 10, "failing": 5}, Verdict.HEAL),
+        ({"services": 2, "failing": 2}, Verdict.HEAL),
         ({"upstream_down": ("db",)}, Verdict.WAIT),
         ({"healing": MAX_AT_ONCE}, Verdict.WAIT),
-        ({"limits": Limits(needs_approval=True)}, Verdict.HELD),
+        ({"limits": Limits(needs_approval=True)}, Verdict.ASK),
         ({"limits": Limits(needs_approval=True), "is_approved": True}, Verdict.HEAL),
     ],
 )
@@ -99,7 +99,8 @@ def test_ten_minutes_of_health_forget_what_was_tried() -> None:
 arounds = st.builds(
     Around,
     services=st.integers(1, 40),
-    down=st.integers(0, 40),
+    failing=st.integers(0, 40),
+    elsewhere=st.sampled_from([False, False, False, True]),
     healing=st.integers(0, 6),
     upstream_down=st.sampled_from([(), ("db",)]),
     is_paused=st.booleans(),
@@ -131,7 +132,8 @@ def test_whatever_happens_it_does_no_harm(looks: list[tuple[int, Around]], limit
         assert not around.upstream_down
         assert around.healing < MAX_AT_ONCE
         assert around.is_approved or not limits.needs_approval
-        assert around.down < BLAST_MINIMUM or around.down <= BLAST_SHARE * around.services
+        assert not around.elsewhere
+        assert around.failing < BLAST_MINIMUM or around.failing <= BLAST_SHARE * around.services
         if attempts:
             assert now - attempts[-1].at >= wait_after(len(attempts))
         attempts.append(Attempt(now, Outcome.FAILED))

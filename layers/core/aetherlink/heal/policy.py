@@ -49,17 +49,19 @@ class Limits:
 
 @dataclass(frozen=True)
 class Around:
-    """What else is so in the service's tenant, at this moment. `upstream_down` are services that it
-    depends on and that are down; `healing` how many are being healed."""
+    """What else is so in the service's tenant, at this moment. `failing` are services whose last look
+    was bad, down or not yet; `upstream_down` those that it depends on; `healing` how many are being
+    healed. `elsewhere`: most tenants are in trouble, which is ours."""
 
     services: int = 1
-    down: int = 1
+    failing: int = 1
     healing: int = 0
     upstream_down: tuple[str, ...] = ()
     paused_until: datetime | None = None
     is_paused: bool = False
     maintenance: str | None = None
     is_approved: bool = False
+    elsewhere: bool = False
 
 
 class Verdict(StrEnum):
@@ -72,6 +74,8 @@ class Verdict(StrEnum):
     HELD = "held"
     # It is not for us any more: alert.
     GIVE_UP = "give_up"
+    # It would be healed, if somebody agreed: alert, once.
+    ASK = "ask"
     # Too much at once: alert, once.
     BLAST = "blast"
 
@@ -94,8 +98,9 @@ def decide(
     return _held(around, now) or _waiting(attempts, limits, around, now) or _healed(limits, around)
 
 
-def forgotten(attempts: Sequence[Attempt], well_since: datetime | None, now: datetime) -> bool:
-    """Whether what was tried does not count any more: the service has been well for long enough."""
+def forgotten(attempts: object, well_since: datetime | None, now: datetime) -> bool:
+    """Whether what was tried, if anything was, does not count any more: the service has been well for
+    long enough."""
     return bool(attempts) and well_since is not None and now - well_since >= FORGOTTEN_AFTER
 
 
@@ -113,13 +118,22 @@ def _held(around: Around, now: datetime) -> Decision | None:
         return Decision(Verdict.HELD, "healing is paused for it", around.paused_until)
     if around.maintenance:
         return Decision(Verdict.HELD, f"maintenance: {around.maintenance}")
-    if around.down >= BLAST_MINIMUM and around.down > BLAST_SHARE * around.services:
+    if around.elsewhere:
         return Decision(
             Verdict.BLAST,
-            f"{around.down} of {around.services} services are down at once: that is the network, or "
+            "services of most tenants are down at once: that is the network between us and them",
+        )
+    if is_blast(around.failing, around.services):
+        return Decision(
+            Verdict.BLAST,
+            f"{around.failing} of {around.services} services are down at once: that is the network, or "
             "something that they share, and restarting them would not help",
         )
     return None
+
+
+def is_blast(failing: int, services: int) -> bool:
+    return failing >= BLAST_MINIMUM and failing > BLAST_SHARE * services
 
 
 def _waiting(
@@ -147,5 +161,5 @@ def _waiting(
 
 def _healed(limits: Limits, around: Around) -> Decision:
     if limits.needs_approval and not around.is_approved:
-        return Decision(Verdict.HELD, "somebody has to approve it")
+        return Decision(Verdict.ASK, "it is down, and somebody has to approve what would be done")
     return Decision(Verdict.HEAL, "it is down, and nothing speaks against it")

@@ -35,6 +35,8 @@ class Sender(StrEnum):
     ALERTMANAGER = "alertmanager"
     PAGERDUTY = "pagerduty"
     PING = "ping"
+    # Our own healer, where it needs people.
+    HEAL = "heal"
 
 
 @dataclass(frozen=True)

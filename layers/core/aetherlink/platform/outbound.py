@@ -152,10 +152,12 @@ class Outbound:
         body: bytes,
         timeout_seconds: float,
         max_bytes: int = MAX_ANSWER_BYTES,
+        cut: bool = False,
     ) -> Answer:
         """One exchange, done within `timeout_seconds` in all. Raises OutboundError.
 
-        An answer over `max_bytes` is refused rather than cut, so that nobody acts on half of one.
+        An answer over `max_bytes` is refused rather than cut, so that nobody acts on half of one; with
+        `cut`, for who only wants to see that there is one, the rest is not read.
         """
         target = check_url(url)
         started = time.monotonic()
@@ -170,7 +172,7 @@ class Outbound:
                     method, target.address(), headers=[*sent.items()], content=body
                 ) as answer,
             ):
-                content = _read(answer.iter_stream(), max_bytes)
+                content = _read(answer.iter_stream(), max_bytes, cut=cut)
                 given = {
                     k.decode("latin-1").lower(): v.decode("latin-1") for k, v in answer.headers
                 }
@@ -203,11 +205,13 @@ class Outbound:
         return found
 
 
-def _read(chunks: Iterable[bytes], max_bytes: int) -> bytes:
+def _read(chunks: Iterable[bytes], max_bytes: int, *, cut: bool) -> bytes:
     content = bytearray()
     for chunk in chunks:
         content += chunk
         if len(content) > max_bytes:
+            if cut:
+                return bytes(content[:max_bytes])
             raise OutboundError(f"the answer has more than {max_bytes:,} bytes", Kind.TOO_LARGE)
     return bytes(content)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
@@ -12,8 +12,24 @@ from aetherlink.kernel.errors import ForbiddenError
 from aetherlink.kernel.shape import Given, Shape
 from aetherlink.kernel.tenancy import Caller, TenantId
 from aetherlink.kernel.time import to_text
+from aetherlink.registry.lease import Lease, lapsed
+from aetherlink.registry.plan import MAX_URL, HealPlan, as_sent, http_url
 
-MAX_URL = 2048
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# A run of the healer looks at so many of a tenant's within its minute (docs/healing.md, Limits).
+MAX_SERVICES = 1_000
+
+
+class State(StrEnum):
+    """`unknown`: nobody has looked yet."""
+
+    UNKNOWN = "unknown"
+    UP = "up"
+    DEGRADED = "degraded"
+    DOWN = "down"
+    EXPIRED = "expired"
 
 
 class Registration(Given):
@@ -27,9 +43,7 @@ class Registration(Given):
     tags: list[str] = Field(default=[], max_length=64)
     lease_seconds: int | None = Field(default=None, ge=1, le=86_400)
     depends_on: list[str] = Field(default=[], max_length=64)
-    heal: dict[str, Any] | None = Field(
-        default=None, description="How to heal it; kept as sent until healing is deployed"
-    )
+    heal: HealPlan | None = Field(default=None, description="How to look at it, and heal it")
     tenant_id: str | None = None
     rotate_token: bool = Field(
         default=False, description="A new registration token for a service that is there already"
@@ -39,16 +53,7 @@ class Registration(Given):
     @classmethod
     def _is_http(cls, given: str | None) -> str | None:
         # Form only: its address is checked when it is called, by the guarded outbound client.
-        if given is None:
-            return None
-        try:
-            parts = urlsplit(given)
-            has_host = bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            parts, has_host = urlsplit(""), False
-        if parts.scheme not in ("http", "https") or not has_host or given.strip() != given:
-            raise ValueError("must be an http or https URL such as https://billing.example/ping")
-        return given
+        return given if given is None else http_url(given)
 
 
 class Service(Shape):
@@ -66,8 +71,50 @@ class Service(Shape):
     heal: dict[str, Any] | None
     registered_at: datetime
     last_seen: datetime
+    # When it last said what it is; a heartbeat says only that it is.
+    last_registered_at: datetime | None = Field(default=None, exclude=True)
     # Of its registration token; None for one that was registered before there were any. Never shown.
     token_hash: str | None = Field(default=None, exclude=True, repr=False)
+    # What the calls of its hook are signed with. Shown once, to whom it was made for.
+    heal_secret: str | None = Field(default=None, exclude=True, repr=False)
+
+    @property
+    def plan(self) -> HealPlan | None:
+        """How it is looked at and healed. None where it said nothing, or nothing that we understand
+        (before there was healing, anything was kept)."""
+        if self.heal is None:
+            return None
+        try:
+            return HealPlan.model_validate(self.heal)
+        except ValueError:
+            return None
+
+    @property
+    def lease_ends(self) -> datetime | None:
+        if self.lease_seconds is None:
+            return None
+        return self.last_seen + timedelta(seconds=self.lease_seconds)
+
+
+class Seen(Shape):
+    """What looking at a service found. `since` is when the state began."""
+
+    state: State
+    since: datetime | None = None
+    checked_at: datetime | None = None
+    error: str | None = None
+
+
+class Entry(Shape):
+    """A service as it was at some time. `is_exact` is False where only what it is now is known."""
+
+    name: str
+    tenant_id: TenantId
+    url: str
+    version: str | None
+    tags: list[str]
+    registered_at: datetime
+    is_exact: bool
 
 
 def admit(
@@ -77,29 +124,35 @@ def admit(
     seen_at: datetime,
     earlier: Service | None,
     token_hash: str | None,
+    heal_secret: str | None,
 ) -> Service:
     """The record a registration becomes. A missing health URL is `<url>/ping` (spec v1.13).
 
-    `token_hash` is that of a new token; None leaves the one that the service has.
+    `token_hash` is that of a new token, `heal_secret` a new secret; None leaves what the service has.
     """
-    given = registration.model_dump(exclude={"tenant_id", "health_url", "rotate_token"})
+    given = registration.model_dump(exclude={"tenant_id", "health_url", "rotate_token", "heal"})
     return Service(
         **given,
         tenant_id=tenant_id,
         health_url=registration.health_url or f"{registration.url.rstrip('/')}/ping",
+        heal=as_sent(registration.heal) if registration.heal else None,
         registered_at=earlier.registered_at if earlier else seen_at,
         last_seen=seen_at,
+        last_registered_at=seen_at,
         token_hash=token_hash or (earlier.token_hash if earlier else None),
+        heal_secret=heal_secret or (earlier.heal_secret if earlier else None),
     )
 
 
-def shown(service: Service, now: datetime) -> dict[str, Any]:
+def shown(service: Service, state: State, seen: Seen | None = None) -> dict[str, Any]:
     """As it is listed."""
     return {
         **service.model_dump(),
         "registered_at": to_text(service.registered_at),
         "last_seen": to_text(service.last_seen),
-        "state": state(service, now),
+        "state": str(state),
+        "state_since": to_text(seen.since) if seen and seen.since else None,
+        "error": seen.error if seen else None,
     }
 
 
@@ -111,9 +164,18 @@ def check_self(caller: Caller, name: str) -> None:
         )
 
 
-def state(service: Service, now: datetime) -> Literal["unknown", "expired"]:
-    """`expired` when its lease has run out; `unknown` until it is probed."""
-    if service.lease_seconds is None:
-        return "unknown"
-    is_over = service.last_seen + timedelta(seconds=service.lease_seconds) <= now
-    return "expired" if is_over else "unknown"
+def leases(services: Iterable[Service]) -> list[Lease]:
+    return [Lease(each.name, each.lease_ends) for each in services if each.lease_ends]
+
+
+class Standing:
+    """How the services of one tenant stand, all of them: one lease says nothing by itself."""
+
+    def __init__(self, services: Iterable[Service], now: datetime) -> None:
+        self.expired, self.preserved = lapsed(leases(services), now)
+
+    def state(self, name: str, seen: Seen | None) -> State:
+        """`expired` when its lease has run out; else what looking at it found."""
+        if name in self.expired:
+            return State.EXPIRED
+        return seen.state if seen else State.UNKNOWN

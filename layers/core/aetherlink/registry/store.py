@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from aetherlink.kernel.tenancy import TenantId
 
 
+KIND = "service"
+
+
 class RegistryStore:
     def __init__(self, table: Table, events: EventStore) -> None:
         self._table = table
@@ -91,7 +94,18 @@ class RegistryStore:
 
     def all(self) -> list[Service]:
         """Every tenant's services, by tenant and name; a moment behind on AWS (an index)."""
-        found = self._table.query_all("kind = :kind", index="by_kind", kind="service")
+        found = self._table.query_all("kind = :kind", index="by_kind", kind=KIND)
+        return [_to_service(item) for item in found]
+
+    def between(self, first: str, last: str) -> list[Service]:
+        """The same, of a range of `<tenant>#<name>`, both ends included."""
+        found = self._table.query_all(
+            "kind = :kind AND kind_key BETWEEN :first AND :last",
+            index="by_kind",
+            kind=KIND,
+            first=first,
+            last=last,
+        )
         return [_to_service(item) for item in found]
 
 
@@ -122,22 +136,26 @@ def _token(tenant_id: TenantId, name: str, token_hash: str) -> Item:
 
 def _to_item(tenant_id: TenantId, service: Service) -> Item:
     kept = service.model_dump(exclude={"registered_at", "last_seen", "heal"})
+    last_registered_at = service.last_registered_at
     return {
         "pk": f"{tenant_id}#services",
         "sk": service.name,
-        "kind": "service",
+        "kind": KIND,
         "kind_key": f"{tenant_id}#{service.name}",
         **kept,
         "token_hash": service.token_hash,
+        "heal_secret": service.heal_secret,
         # As text, since its numbers must come back as they were sent.
         "heal": json.dumps(service.heal) if service.heal is not None else None,
         "registered_at": to_text(service.registered_at),
         "last_seen": to_text(service.last_seen),
+        "last_registered_at": to_text(last_registered_at) if last_registered_at else None,
     }
 
 
 def _to_service(item: Item) -> Service:
     optional = {name: item.get(name) for name in ("version", "lease_seconds")}
     heal = json.loads(item["heal"]) if "heal" in item else None
-    instants = {name: from_text(item[name]) for name in ("registered_at", "last_seen")}
+    names = ("registered_at", "last_seen", "last_registered_at")
+    instants = {name: from_text(item[name]) for name in names if name in item}
     return Service.model_validate({**item, **optional, **instants, "heal": heal})
