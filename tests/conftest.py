@@ -37,6 +37,9 @@ os.environ.update(
     AWS_SECRET_ACCESS_KEY="test",
     JOBS_QUEUE="https://sqs.us-east-1.amazonaws.com/123456789012/jobs-test",
     ARCHIVE_BUCKET="archive-test",
+    HEAL_QUEUE="https://sqs.us-east-1.amazonaws.com/123456789012/shares-test",
+    HEAL_TARGETS="",
+    MONITORED_SERVICES="",
     MAX_STREAMS="3",
     POWERTOOLS_TRACE_DISABLED="true",
 )

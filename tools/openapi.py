@@ -29,6 +29,8 @@ HANDLERS = (
     "functions.alerts.api",
     "functions.notify.api",
     "functions.ingest.api",
+    "functions.heal.api",
+    "functions.heal.runner",
 )
 # What importing the handlers needs; nothing is called.
 ENVIRONMENT = {

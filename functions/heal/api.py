@@ -55,9 +55,7 @@ def reconciliation(by: By, tenant_id: Tenant = None) -> dict[str, Any]:
 
 
 @app.put("/autoheal/services/<name>/pause", summary="Leave a service alone")
-def pause(
-    name: str, request: Request, by: By, draft: PauseDraft | None = None
-) -> dict[str, Any]:
+def pause(name: str, request: Request, by: By, draft: PauseDraft | None = None) -> dict[str, Any]:
     paused = managing.pause(by, path_text(request, "name"), draft or PauseDraft())
     return {"status": "ok", **paused}
 

@@ -28,7 +28,7 @@ def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     for record in event["Records"]:
         try:
             _share(json.loads(record["body"]))
-        except Exception:  # it comes again, and ends in the dead-letter queue
+        except Exception:  # noqa: BLE001 - it comes again, and ends in the dead-letter queue
             logger.exception("a share of the healing failed", message_id=record["messageId"])
             failures.append({"itemIdentifier": record["messageId"]})
     return {"batchItemFailures": failures}
@@ -55,5 +55,5 @@ def _share(message: dict[str, Any]) -> None:
 
 def _run(scope: Scope) -> dict[str, Any]:
     _, numbers = healer.run(scope)
-    logger.info("healed", **numbers)
+    logger.info("healed", extra={"found": numbers})
     return dict(numbers)

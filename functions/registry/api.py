@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler.openapi.params import Query
 from aws_lambda_powertools.event_handler.request import Request
 
+from aetherlink.kernel.errors import Flaw, UnprocessableError
+from aetherlink.kernel.time import parse_instant
 from aetherlink.platform.http import By, create_app, path_text, serve
-from aetherlink.registry.model import Registration
+from aetherlink.registry.model import Registration, State
+from aetherlink.registry.service import Wanted
 from aetherlink.wiring import registry as build
 
 app = create_app()
@@ -28,8 +32,26 @@ def heartbeat(name: str, request: Request, by: By, tenant_id: Tenant = None) -> 
 
 
 @app.get("/ops/services", summary="The registered services")
-def list_services(by: By, tenant_id: Tenant = None) -> dict[str, Any]:
-    return registry.catalogue(by.reads(tenant_id))
+def list_services(
+    by: By,
+    *,
+    tag: str | None = None,
+    state: State | None = None,
+    version: str | None = None,
+    at: Annotated[str | None, Query(description="ISO 8601: what was registered then")] = None,
+    tenant_id: Tenant = None,
+) -> dict[str, Any]:
+    view = by.reads(tenant_id)
+    if at is not None:
+        return registry.at(view, _instant(at))
+    return registry.catalogue(view, Wanted(tag, state, version))
+
+
+def _instant(given: str) -> datetime:
+    try:
+        return parse_instant(given)
+    except ValueError as error:
+        raise UnprocessableError((Flaw("/at", str(error)),)) from error
 
 
 @app.delete("/ops/services/<name>", summary="Remove a service")

@@ -63,6 +63,8 @@ HANDLERS = {
     "AlertsApi": "functions.alerts.api",
     "NotificationsApi": "functions.notify.api",
     "IngestApi": "functions.ingest.api",
+    "HealApi": "functions.heal.api",
+    "HealRunner": "functions.heal.runner",
 }
 
 
@@ -237,7 +239,7 @@ def stack() -> Iterator[Stack]:
         yield made
 
 
-QUEUES = ("aside-test", "notifications-test", "dead-test", "jobs-test", "due-test")
+QUEUES = ("aside-test", "notifications-test", "dead-test", "jobs-test", "due-test", "shares-test")
 TABLES = (("EventsTable", "events-test"), ("ProjectionsTable", "projections-test"),
           ("ControlTable", "control-test"), ("AuditTable", "audit-test"))  # fmt: skip
 ACCOUNT, REGION = "123456789012", "us-east-1"

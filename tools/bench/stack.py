@@ -59,6 +59,7 @@ ENVIRONMENT = {
     "DELIVERY_RETRY_SECONDS": "5,60",
     "NOTIFICATIONS_QUEUE": f"{QUEUE}/notifications",
     "NOTIFICATIONS_DEAD_LETTER_QUEUE": f"{QUEUE}/dead",
+    "HEAL_QUEUE": f"{QUEUE}/shares",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",

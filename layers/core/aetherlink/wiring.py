@@ -40,6 +40,14 @@ if TYPE_CHECKING:
     from aetherlink.events.tickets import Tickets
     from aetherlink.events.types import Catalogue, Types
     from aetherlink.events.upkeep_store import UpkeepStore
+    from aetherlink.heal.actions import Action
+    from aetherlink.heal.live import Live
+    from aetherlink.heal.managing import Managing as HealManaging
+    from aetherlink.heal.model import Target
+    from aetherlink.heal.prober import Prober
+    from aetherlink.heal.reading import Reading as HealReading
+    from aetherlink.heal.service import Healing
+    from aetherlink.heal.store import HealStore
     from aetherlink.identity.service import Keys
     from aetherlink.ingest.monitors import Monitors
     from aetherlink.ingest.service import Intake
@@ -52,6 +60,7 @@ if TYPE_CHECKING:
     from aetherlink.notify.subscriptions import Subscriptions
     from aetherlink.platform.objects import Bucket
     from aetherlink.registry.service import Registry
+    from aetherlink.registry.store import RegistryStore
     from aetherlink.retention.keeper import Keeper as RetentionKeeper
     from aetherlink.retention.pruning import Pruning
     from aetherlink.retention.service import Retention
@@ -151,12 +160,112 @@ def keys() -> Keys:
 
 
 def registry() -> Registry:
+    from aetherlink.heal.reading import seen_by  # noqa: PLC0415
+    from aetherlink.notify.signing import new_secret  # noqa: PLC0415
+    from aetherlink.platform.config import registry_config  # noqa: PLC0415
     from aetherlink.platform.credentials import REGISTRATION, Mint  # noqa: PLC0415
+    from aetherlink.registry.plan import Targets  # noqa: PLC0415
     from aetherlink.registry.service import Registry  # noqa: PLC0415
+
+    kept = heal_store()
+    return Registry(
+        service_store(),
+        Mint(REGISTRATION),
+        health=lambda view: seen_by(kept, view),
+        past=stored_events(),
+        targets=Targets(registry_config().heal_targets),
+        new_secret=new_secret,
+        now=utc_now,
+    )
+
+
+def service_store() -> RegistryStore:
     from aetherlink.registry.store import RegistryStore  # noqa: PLC0415
 
-    store = RegistryStore(control_table(), event_store())
-    return Registry(store, Mint(REGISTRATION), now=utc_now)
+    return RegistryStore(control_table(), event_store())
+
+
+def heal_store() -> HealStore:
+    from aetherlink.heal.store import HealStore  # noqa: PLC0415
+
+    return HealStore(control_table(), event_store())
+
+
+def monitored_services() -> tuple[Target, ...]:
+    from aetherlink.heal.service import configured  # noqa: PLC0415
+    from aetherlink.platform.config import heal_config  # noqa: PLC0415
+
+    return configured(heal_config().monitored_services)
+
+
+def heal_reading() -> HealReading:
+    from aetherlink.heal.reading import Reading  # noqa: PLC0415
+
+    return Reading(heal_store(), service_store(), monitored_services(), utc_now)
+
+
+def heal_managing() -> HealManaging:
+    from aetherlink.heal.managing import Managing  # noqa: PLC0415
+
+    return Managing(heal_store(), service_store(), monitored_services(), intake(), utc_now)
+
+
+@cache
+def prober() -> Prober:
+    from aetherlink.heal.prober import Prober  # noqa: PLC0415
+    from aetherlink.platform.outbound import Outbound, parse_allow_list  # noqa: PLC0415
+
+    return Prober(Outbound(parse_allow_list(config().outbound_allow)), utc_now)
+
+
+def own_url() -> str | None:
+    """Where this deployment is reached, as it was at most a minute ago."""
+    from aetherlink.platform.config import heal_config  # noqa: PLC0415
+    from aetherlink.platform.public_url import public_url  # noqa: PLC0415
+
+    return public_url(heal_config().api_url_parameter)
+
+
+def heal_live() -> Live:
+    from aetherlink.heal.live import Live  # noqa: PLC0415
+
+    return Live(service_store(), prober(), monitored_services(), own_url, utc_now)
+
+
+def healing() -> Healing:
+    import time  # noqa: PLC0415
+
+    from aetherlink.heal.actions import Actions  # noqa: PLC0415
+    from aetherlink.heal.actions.aws import (  # noqa: PLC0415
+        EcsDeployment,
+        LambdaFunction,
+        SsmAutomation,
+    )
+    from aetherlink.heal.actions.hook import Hook  # noqa: PLC0415
+    from aetherlink.heal.service import Healing  # noqa: PLC0415
+    from aetherlink.platform.config import heal_config  # noqa: PLC0415
+    from aetherlink.platform.outbound import Outbound, parse_allow_list  # noqa: PLC0415
+    from aetherlink.registry.plan import ActionKind, Targets  # noqa: PLC0415
+
+    outbound = Outbound(parse_allow_list(config().outbound_allow))
+    kinds: dict[ActionKind, Action] = {
+        ActionKind.HTTP: Hook(outbound, utc_now),
+        ActionKind.ECS: EcsDeployment(),
+        ActionKind.LAMBDA: LambdaFunction(),
+        ActionKind.SSM: SsmAutomation(),
+    }
+    return Healing(
+        service_store(),
+        heal_store(),
+        prober(),
+        Actions(kinds, Targets(heal_config().heal_targets)),
+        intake(),
+        registering=registry(),
+        monitored=monitored_services(),
+        api_url=own_url,
+        now=utc_now,
+        sleep=time.sleep,
+    )
 
 
 def alarm() -> QueueAlarm:
@@ -170,13 +279,11 @@ def alarm() -> QueueAlarm:
 def announcer() -> Announcer:
     from aetherlink.alerts.announcing import Announcer  # noqa: PLC0415
     from aetherlink.alerts.episode_store import EpisodeStore, SilenceStore  # noqa: PLC0415
-    from aetherlink.registry.store import RegistryStore  # noqa: PLC0415
 
-    services = RegistryStore(control_table(), event_store())
     return Announcer(
         episodes=EpisodeStore(control_table()),
         silences=SilenceStore(control_table(), event_store()),
-        dependencies=services.dependencies,
+        dependencies=service_store().dependencies,
         events=event_store(),
         publish=outlet(),
         alarm=alarm(),

@@ -88,9 +88,7 @@ class Live:
             by_tenant.setdefault(service.tenant_id, []).append(service)
         now = self._now()
         return {
-            (tenant, name)
-            for tenant, of in by_tenant.items()
-            for name in Standing(of, now).expired
+            (tenant, name) for tenant, of in by_tenant.items() for name in Standing(of, now).expired
         }
 
 

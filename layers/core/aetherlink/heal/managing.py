@@ -79,9 +79,7 @@ class Managing:
                 break
         else:
             raise ConflictError(f"The healer is busy with '{name}' at this moment; try again")
-        caller.trail.changed(
-            f"autoheal/{name}", before=_pause(earlier.pause), after=_pause(wanted)
-        )
+        caller.trail.changed(f"autoheal/{name}", before=_pause(earlier.pause), after=_pause(wanted))
         return {"service": name, "tenant_id": tenant, **_pause(wanted)}
 
     # ---- approvals
@@ -165,9 +163,7 @@ class Managing:
         window = self._window(caller, window_id)
         caller.writes(window.tenant_id)
         self._kept.delete_window(window)
-        caller.trail.changed(
-            f"autoheal/maintenance/{window_id}", before=window.shown(self._now())
-        )
+        caller.trail.changed(f"autoheal/maintenance/{window_id}", before=window.shown(self._now()))
         return window_id
 
     def _window(self, caller: Caller, window_id: str) -> Maintenance:

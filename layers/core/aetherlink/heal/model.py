@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from aetherlink.heal.health import Health, Probe, State, Thresholds, observed
 from aetherlink.heal.policy import Attempt, Limits, Outcome, forgotten
-from aetherlink.kernel.tenancy import TenantId
 from aetherlink.registry.plan import MAX_ATTEMPTS
 
 if TYPE_CHECKING:
     from aetherlink.heal.health import Change
+    from aetherlink.kernel.tenancy import TenantId
     from aetherlink.registry.model import Service
     from aetherlink.registry.plan import HealPlan, ProbePlan
 
@@ -112,7 +112,7 @@ class Watched:
 
     tenant_id: TenantId
     name: str
-    health: Health = Health()
+    health: Health = field(default_factory=Health)
     attempts: tuple[Attempt, ...] = ()
     pending: Pending | None = None
     pause: Pause | None = None
@@ -121,7 +121,7 @@ class Watched:
     is_blast: bool = False
     approval_id: str | None = None
     approved_until: datetime | None = None
-    tally: Tally = Tally()
+    tally: Tally = field(default_factory=Tally)
     version: int = 0
 
     @property

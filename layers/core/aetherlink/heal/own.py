@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _OPS = ["operator", "admin"]
 # Name, where it answers, who may use it, and what it is (contract, Command center).
-_PARTS = (
+_PARTS: tuple[tuple[str, str, list[str], list[str]], ...] = (
     ("aether-command-center", "/ops/ping", _OPS, ["ops", "registry"]),
     # Its own ping comes with the orchestrator; until then the command center answers for it.
     ("aether-ai-orchestrator", "/ping", ["agent", *_OPS], ["ai", "orchestrator", "phase-ii"]),

@@ -51,7 +51,9 @@ class Prober:
                 cut=True,
             )
         except OutboundError as error:
-            return Probe(self._now(), False, _ms(started), error=str(error)[:_ERROR_SHOWN])
+            return Probe(
+                self._now(), is_well=False, ms=_ms(started), error=str(error)[:_ERROR_SHOWN]
+            )
         error_text = _flaw(plan, answer.status, answer.body, answer.elapsed_ms)
         return Probe(
             self._now(), error_text is None, answer.elapsed_ms, answer.status, error=error_text

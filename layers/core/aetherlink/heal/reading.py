@@ -137,9 +137,7 @@ class Reading:
         looked_at = {w.name for w in self._watched(view) if w.health.state is not State.UNKNOWN}
         configured = {target.name for target in self._monitored}
         monitored = looked_at & (names | configured | set(own.NAMES))
-        expired = {
-            name for standing in self._standings(services) for name in standing.expired
-        }
+        expired = {name for standing in self._standings(services) for name in standing.expired}
         wanted = {other for service in services for other in service.depends_on}
         gaps = {
             "registered_not_monitored": sorted(names - monitored),

@@ -124,7 +124,9 @@ class Maintenance:
         if not self.services and not self.tags:
             return True
         tags = service.tags if service else ()
-        return any(fnmatchcase(name, each) for each in self.services) or bool(set(self.tags) & {*tags})
+        return any(fnmatchcase(name, each) for each in self.services) or bool(
+            set(self.tags) & {*tags}
+        )
 
     def shown(self, now: datetime) -> dict[str, Any]:
         state = "over" if now >= self.ends_at else "on" if self.is_on(now) else "planned"

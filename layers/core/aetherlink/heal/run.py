@@ -42,7 +42,7 @@ from aetherlink.registry.graph import upstream
 from aetherlink.registry.model import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from aetherlink.events.model import Event
     from aetherlink.heal.actions import Actions, Done
@@ -133,12 +133,12 @@ class Run:
         in_trouble = self._in_trouble()
         for tenant, targets in self._by_tenant.items():
             self._mind_blast(tenant, targets, elsewhere=in_trouble)
-        claimed = []
-        for target in self._in_order(looking):
-            if target.key not in self._lost and self._turn(
-                target, changes[target.key], elsewhere=in_trouble
-            ):
-                claimed.append(target)
+        claimed = [
+            target
+            for target in self._in_order(looking)
+            if target.key not in self._lost
+            and self._turn(target, changes[target.key], elsewhere=in_trouble)
+        ]
         self._act(claimed)
 
     def _look(self, looking: Sequence[Target]) -> list[Probe]:
@@ -177,12 +177,11 @@ class Run:
     def _turn(self, target: Target, change: Change | None, *, elsewhere: bool) -> bool:
         """What follows of a look; whether an attempt was claimed."""
         now, before = self._now(), self._watched[target.key]
-        watched, events = before, list[Event]()
+        watched = before
+        events: list[Event] = []
         heal: Heal | None = None
         if change == "failed":
-            events.append(
-                telling.went_down(target, watched, self._maintenance(target, now), now)
-            )
+            events.append(telling.went_down(target, watched, self._maintenance(target, now), now))
         elif change == "recovered":
             events.append(telling.came_back(target, self._stored[target.key] or watched, now))
         if watched.pending:
@@ -345,7 +344,9 @@ class Run:
         for targets in self._by_tenant.values():
             edges = {t.name: t.service.depends_on for t in targets if t.service}
             for target in targets:
-                found[target.key] = upstream(target.name, edges) if edges.get(target.name) else set()
+                found[target.key] = (
+                    upstream(target.name, edges) if edges.get(target.name) else set()
+                )
         return found
 
     def _ledger(self, tenant: TenantId) -> Ledger:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aetherlink.heal.health import Health, Probe, State
 from aetherlink.heal.model import Pause, Pending, Tally, Watched

@@ -33,6 +33,23 @@ ROUTES: Final[dict[tuple[str, str], Roles]] = {
     ("POST", "/ops/services/{name}/heartbeat"): OPS_OR_SELF,
     ("GET", "/ops/services"): OPS,
     ("DELETE", "/ops/services/{name}"): OPS_OR_SELF,
+    ("GET", "/ops/health"): OPS,
+    ("GET", "/ops/reconciliation"): OPS,
+    ("GET", "/autoheal/ping"): OPEN,
+    ("GET", "/autoheal/health"): OPEN,
+    ("GET", "/autoheal/status"): ANYONE,
+    ("GET", "/autoheal/history"): ANYONE,
+    ("GET", "/autoheal/stats"): ANYONE,
+    ("POST", "/autoheal/run"): OPS,
+    ("PUT", "/autoheal/services/{name}/pause"): OPS,
+    ("DELETE", "/autoheal/services/{name}/pause"): OPS,
+    ("GET", "/autoheal/approvals"): OPS,
+    ("POST", "/autoheal/approvals/{approval_id}"): OPS,
+    ("POST", "/autoheal/maintenance"): OPS,
+    ("GET", "/autoheal/maintenance"): OPS,
+    ("GET", "/autoheal/maintenance/{window_id}"): OPS,
+    ("PUT", "/autoheal/maintenance/{window_id}"): OPS,
+    ("DELETE", "/autoheal/maintenance/{window_id}"): OPS,
     ("POST", "/events/publish"): PUBLISHERS,
     ("POST", "/events/batch"): PUBLISHERS,
     ("POST", "/events/cloudevents"): PUBLISHERS,
@@ -152,6 +169,7 @@ NOT_AUDITED: Final[frozenset[tuple[str, str]]] = frozenset(
 # - a heartbeat renews, an acknowledgement is one, a judgement by hand and a preview look: doing it
 #   again does no more; so does switching an endpoint on, and what a link in a message does
 # - what other systems say names its incident (ingest/incident.py), and a ping counts as one more
+# - a run of the healer heals nothing twice, and an approval is decided once
 # - a stream's ticket is a secret that is not kept, so a repeated answer would be worth nothing
 CREATES: Final[frozenset[tuple[str, str]]] = frozenset(
     {
@@ -174,6 +192,7 @@ CREATES: Final[frozenset[tuple[str, str]]] = frozenset(
         ("POST", "/notifications/deliveries/replay"),
         ("POST", "/notifications/deliveries/{delivery_id}/replay"),
         ("POST", "/ingest/monitors"),
+        ("POST", "/autoheal/maintenance"),
     }
 )
 # These take the header too, in their own way.

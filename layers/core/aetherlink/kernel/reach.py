@@ -80,6 +80,9 @@ SHARED: Final[Mapping[tuple[str, str], Shared]] = {
     (PROJECTIONS, "*#tenants"): Shared(owners=_owner_in_sort_key, hides_others=True),
     (CONTROL, "system#types"): Shared(),
     (CONTROL, "system#rules"): Shared(),
+    # How the platform's own parts are, and when the healer last ran.
+    (CONTROL, "system#health"): Shared(),
+    (CONTROL, "system#healing"): Shared(),
     (CONTROL, "system#silences"): Shared(),
     # How many types there are of all tenants: a number, and the limit on it.
     (CONTROL, "*#types"): Shared(writes=True),

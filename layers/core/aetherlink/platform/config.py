@@ -89,6 +89,21 @@ class LinksConfig(Shape):
     api_url_parameter: str = ""
 
 
+class RegistryConfig(Shape):
+    """What is told besides to whoever takes registrations."""
+
+    heal_targets: str = ""
+
+
+class HealConfig(Shape):
+    """What is told besides to whoever looks at services and heals them."""
+
+    api_url_parameter: str = ""
+    heal_targets: str = ""
+    monitored_services: str = ""
+    heal_queue: str = ""
+
+
 class StreamConfig(Shape):
     """What the live stream is told besides."""
 
@@ -142,6 +157,16 @@ def notifications_config() -> NotificationsConfig:
 @cache
 def links_config() -> LinksConfig:
     return _read(LinksConfig)
+
+
+@cache
+def registry_config() -> RegistryConfig:
+    return _read(RegistryConfig)
+
+
+@cache
+def heal_config() -> HealConfig:
+    return _read(HealConfig)
 
 
 @cache

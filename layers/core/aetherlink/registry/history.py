@@ -22,7 +22,7 @@ def there_at(
 ) -> dict[tuple[str, str], Entry]:
     """The services that were there, by tenant and name: those that still are, and those removed since.
     What they said of themselves then is not known yet."""
-    found = {
+    found: dict[tuple[str, str], Entry] = {
         (service.tenant_id, service.name): Entry(
             **service.model_dump(
                 include={"name", "tenant_id", "url", "version", "tags", "registered_at"}

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from aetherlink.platform.telemetry import logger
-from aetherlink.registry.plan import ActionKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aetherlink.heal.model import Pending, Target
-    from aetherlink.registry.plan import HealPlan, Targets
+    from aetherlink.registry.plan import ActionKind, HealPlan, Targets
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,6 @@ class Actions:
             return Done(is_taken=False, said="it has no action")
         try:
             return self._kinds[plan.action].act(target, plan, attempt)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - one that breaks must not end the run
             logger.exception("an action broke", service=target.name, action=str(plan.action))
             return Done(is_taken=False, said=f"{type(error).__name__}: {error}"[:300])

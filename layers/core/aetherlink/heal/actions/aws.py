@@ -37,7 +37,7 @@ def _client(name: str) -> Any:
 class EcsDeployment:
     """ECS replaces the tasks one by one, as the service's deployment configuration says."""
 
-    def act(self, target: Target, plan: HealPlan, attempt: Pending) -> Done:
+    def act(self, target: Target, plan: HealPlan, attempt: Pending) -> Done:  # noqa: ARG002 - one shape
         def call() -> str:
             answer = _client("ecs").update_service(
                 cluster=plan.cluster, service=plan.service, forceNewDeployment=True
@@ -75,7 +75,7 @@ class LambdaFunction:
 class SsmAutomation:
     """`ClientToken` makes it once for an attempt, however often the call is repeated."""
 
-    def act(self, target: Target, plan: HealPlan, attempt: Pending) -> Done:
+    def act(self, target: Target, plan: HealPlan, attempt: Pending) -> Done:  # noqa: ARG002 - one shape
         def call() -> str:
             answer = _client("ssm").start_automation_execution(
                 DocumentName=plan.document,
