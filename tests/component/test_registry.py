@@ -51,6 +51,8 @@ def test_a_service_is_listed_with_every_field_and_its_defaults(stack: Stack) -> 
         "depends_on": [],
         "heal": None,
         "state": "unknown",
+        "state_since": None,
+        "error": None,
     }
 
 
@@ -63,7 +65,11 @@ def test_what_a_service_says_comes_back_as_sent(stack: Stack) -> None:
         "tags": ["b", "a"],
         "lease_seconds": 90,
         "depends_on": ["search"],
-        "heal": {"webhook": "https://heal.example", "ratio": 0.5, "n": 3, "deep": {"x": [None]}},
+        "heal": {
+            "action": "http",
+            "url": "https://Heal.example/?x=1",
+            "probe": {"timeout_seconds": 0.5},
+        },
     }
     register(stack, **given)
 
@@ -147,7 +153,10 @@ def test_a_removal_is_announced_as_a_warning(stack: Stack) -> None:
 
     (event,) = stack.recent(tenant="acme", event_type="service.unregistered")
     assert (event["severity"], event["tenant_id"]) == ("warning", "acme")
-    assert event["payload"] == {"service": "billing"}
+    assert event["payload"].pop("registered_at") < event["timestamp"]
+    assert event["payload"] == {
+        "service": "billing", "url": "https://billing.example", "version": None, "tags": [],
+    }  # fmt: skip
 
 
 def test_a_service_that_is_not_there_is_404_and_announces_nothing(stack: Stack) -> None:

@@ -96,6 +96,7 @@ def _guessed(own: Side) -> dict[str, str]:
     guesses = dict.fromkeys(("event_id", "source", "service"), f"guess-{GUESS}")
     guesses |= dict.fromkeys(("rule_id", "key_id", "job_id", "alert_id", "silence_id"), bound)
     guesses |= dict.fromkeys(("endpoint_id", "delivery_id", "monitor_id", "ping_key"), bound)
+    guesses |= dict.fromkeys(("approval_id", "window_id"), bound)
     guesses["template"] = f"guess-{GUESS}"
     return {**guesses, "event_type": f"custom.g{GUESS}.happened", "tenant": f"guess-{GUESS}"}
 
@@ -135,6 +136,14 @@ def _monitor(t: Target) -> str:
     return f"/ingest/monitors/{t.id('monitor_id', lambda: t.side.fresh_monitor()[0])}"
 
 
+def _window(t: Target) -> str:
+    return f"/autoheal/maintenance/{t.id('window_id', t.side.fresh_window)}"
+
+
+def _pause(t: Target) -> str:
+    return f"/autoheal/services/{t.id('service', lambda: _own_service(t))}/pause"
+
+
 def _ping(t: Target, rest: str = "") -> str:
     return f"/ingest/ping/{t.id('ping_key', lambda: t.side.fresh_monitor()[1])}{rest}"
 
@@ -171,6 +180,33 @@ _RECIPES: dict[str, Callable[[Target], Request]] = {
     "DELETE /ops/services/{name}": lambda t: Request(
         "DELETE", f"/ops/services/{t.id('service', lambda: _own_service(t))}"
     ),
+    "GET /ops/health": lambda t: Request("GET", "/ops/health"),
+    "GET /ops/reconciliation": lambda t: Request("GET", "/ops/reconciliation"),
+    "GET /autoheal/ping": lambda t: Request("GET", "/autoheal/ping"),
+    "GET /autoheal/health": lambda t: Request("GET", "/autoheal/health"),
+    "GET /autoheal/status": lambda t: Request("GET", "/autoheal/status"),
+    "GET /autoheal/history": lambda t: Request("GET", "/autoheal/history"),
+    "GET /autoheal/stats": lambda t: Request("GET", "/autoheal/stats"),
+    "POST /autoheal/run": lambda t: Request("POST", "/autoheal/run", {"dry_run": "true"}),
+    "PUT /autoheal/services/{name}/pause": lambda t: Request(
+        "PUT", _pause(t), body={"reason": t.side.canary}
+    ),
+    "DELETE /autoheal/services/{name}/pause": lambda t: Request("DELETE", _pause(t)),
+    "GET /autoheal/approvals": lambda t: Request("GET", "/autoheal/approvals"),
+    "POST /autoheal/approvals/{approval_id}": lambda t: Request(
+        "POST",
+        f"/autoheal/approvals/{t.id('approval_id', t.side.fresh_approval)}",
+        body={"approve": False},
+    ),
+    "POST /autoheal/maintenance": lambda t: Request(
+        "POST", "/autoheal/maintenance", body=t.side.maintenance()
+    ),
+    "GET /autoheal/maintenance": lambda t: Request("GET", "/autoheal/maintenance"),
+    "GET /autoheal/maintenance/{window_id}": lambda t: Request("GET", _window(t)),
+    "PUT /autoheal/maintenance/{window_id}": lambda t: Request(
+        "PUT", _window(t), body=t.side.maintenance()
+    ),
+    "DELETE /autoheal/maintenance/{window_id}": lambda t: Request("DELETE", _window(t)),
     "POST /events/publish": lambda t: Request("POST", "/events/publish", body=t.side.event()),
     "POST /events/batch": lambda t: Request(
         "POST", "/events/batch", body={"events": [t.side.event()]}

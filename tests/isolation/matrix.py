@@ -27,6 +27,23 @@ POST   /ops/register                           401    403    403   yes      yes 
 POST   /ops/services/{name}/heartbeat          401    403    403   yes      yes   yes     403
 GET    /ops/services                           401    403    403   yes      yes   403     403
 DELETE /ops/services/{name}                    401    403    403   yes      yes   yes     403
+GET    /ops/health                             401    403    403   yes      yes   403     403
+GET    /ops/reconciliation                     401    403    403   yes      yes   403     403
+GET    /autoheal/ping                          yes    yes    yes   yes      yes   yes     yes
+GET    /autoheal/health                        yes    yes    yes   yes      yes   yes     yes
+GET    /autoheal/status                        401    yes    yes   yes      yes   403     403
+GET    /autoheal/history                       401    yes    yes   yes      yes   403     403
+GET    /autoheal/stats                         401    yes    yes   yes      yes   403     403
+POST   /autoheal/run                           401    403    403   yes      yes   403     403
+PUT    /autoheal/services/{name}/pause         401    403    403   yes      yes   403     403
+DELETE /autoheal/services/{name}/pause         401    403    403   yes      yes   403     403
+GET    /autoheal/approvals                     401    403    403   yes      yes   403     403
+POST   /autoheal/approvals/{approval_id}       401    403    403   yes      yes   403     403
+POST   /autoheal/maintenance                   401    403    403   yes      yes   403     403
+GET    /autoheal/maintenance                   401    403    403   yes      yes   403     403
+GET    /autoheal/maintenance/{window_id}       401    403    403   yes      yes   403     403
+PUT    /autoheal/maintenance/{window_id}       401    403    403   yes      yes   403     403
+DELETE /autoheal/maintenance/{window_id}       401    403    403   yes      yes   403     403
 POST   /events/publish                         401    403    yes   yes      yes   403     403
 POST   /events/batch                           401    403    yes   yes      yes   403     403
 POST   /events/cloudevents                     401    403    yes   yes      yes   403     403
@@ -135,6 +152,23 @@ POST   /ops/register                          200  own   403  own    -      -   
 POST   /ops/services/{name}/heartbeat         200  403   -    own    404    404     -
 GET    /ops/services                          200  403   -    own    -      -       canary
 DELETE /ops/services/{name}                   200  403   -    own    404    404     -
+GET    /ops/health                            200  403   -    own    -      -       canary
+GET    /ops/reconciliation                    200  403   -    own    -      -       service
+GET    /autoheal/ping                         200  own   -    own    -      -       -
+GET    /autoheal/health                       200  own   -    own    -      -       -
+GET    /autoheal/status                       200  403   -    own    -      -       service
+GET    /autoheal/history                      200  403   -    own    -      -       -
+GET    /autoheal/stats                        200  403   -    own    -      -       -
+POST   /autoheal/run                          200  403   -    own    -      -       service
+PUT    /autoheal/services/{name}/pause        200  own   403  own    404    404     -
+DELETE /autoheal/services/{name}/pause        200  403   -    own    404    404     -
+GET    /autoheal/approvals                    200  403   -    own    -      -       canary
+POST   /autoheal/approvals/{approval_id}      200  own   -    own    404    404     canary
+POST   /autoheal/maintenance                  200  own   403  own    -      -       canary
+GET    /autoheal/maintenance                  200  403   -    own    -      -       canary
+GET    /autoheal/maintenance/{window_id}      200  own   -    own    404    404     canary
+PUT    /autoheal/maintenance/{window_id}      200  own   400  own    404    404     canary
+DELETE /autoheal/maintenance/{window_id}      200  own   -    own    404    404     -
 POST   /events/publish                        200  own   403  own    -      -       -
 POST   /events/batch                          200  own   207  own    -      -       -
 POST   /events/cloudevents                    202  own   403  own    -      -       -
@@ -261,21 +295,9 @@ POST   /identity/keys            a key for both tenants                         
 POST   /identity/keys            a key for every tenant                                    403
 """
 
-# Of the contract and not built yet: /ops/health, /ops/reconciliation, … come with later issues.
+# Of the contract and not built yet: they come with later issues.
 PENDING = frozenset(
     {
-        ("GET", "/ops/health"),
-        ("GET", "/ops/reconciliation"),
-        ("GET", "/autoheal/ping"),
-        ("GET", "/autoheal/health"),
-        ("GET", "/autoheal/status"),
-        ("GET", "/autoheal/history"),
-        ("GET", "/autoheal/stats"),
-        ("POST", "/autoheal/run"),
-        ("PUT", "/autoheal/services/{name}/pause"),
-        ("DELETE", "/autoheal/services/{name}/pause"),
-        ("POST", "/autoheal/approvals/{id}"),
-        ("GET", "/autoheal/maintenance"),
         ("GET", "/ai/ping"),
         ("GET", "/ai/health"),
         ("GET", "/providers/health"),

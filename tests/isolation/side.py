@@ -36,6 +36,8 @@ class Side:
     hidden: list[str] = field(default_factory=list)
     # What everybody may see of the platform's, by kind.
     platform: dict[str, str] = field(default_factory=dict)
+    # The service that is down, if there is one.
+    sick: str = ""
 
     def send(self, request: Request) -> Answer:
         """As the tenant's admin; the answer must be a success."""
@@ -78,7 +80,38 @@ class Side:
         }
 
     def service(self, name: str) -> dict[str, Any]:
-        return {"name": name, "url": f"https://{self.canary}.example", "tags": [self.canary]}
+        # Nobody calls it: it is well while its lease lasts.
+        return {
+            "name": name,
+            "url": f"https://{self.canary}.example",
+            "tags": [self.canary],
+            "lease_seconds": 86_400,
+            "heal": {"probe": {"kind": "heartbeat"}},
+        }
+
+    def fresh_approval(self) -> str:
+        """Of a service that is down, and must not be healed unless somebody agrees. There is one at a
+        time: of many that are down none would be healed."""
+        if self.sick:
+            self.send(Request("DELETE", f"/ops/services/{self.sick}"))
+        self.sick = f"sick-{self.canary}-{secrets.token_hex(4)}"
+        url = "http://127.0.0.1:9"
+        heal = {"action": "http", "url": url, "approval": True, "probe": {"failures": 1}}
+        body = {"name": self.sick, "url": url, "heal": heal}
+        made = self.send(Request("POST", "/ops/register", body=body)).body
+        self.hidden += [made["registration_token"], made["heal_secret"]]
+        self.send(Request("POST", "/autoheal/run"))
+        found = self.send(Request("GET", "/autoheal/approvals")).body["approvals"]
+        return str(next(each["id"] for each in found if each["service"] == self.sick))
+
+    def maintenance(self) -> dict[str, Any]:
+        ends = (datetime.now(UTC) + HOUR).isoformat()
+        # It holds nothing back, so that services stay what they are.
+        return {"services": ["no-such"], "reason": f"window {self.canary}", "ends_at": ends}
+
+    def fresh_window(self) -> str:
+        request = Request("POST", "/autoheal/maintenance", body=self.maintenance())
+        return str(self.send(request).body["maintenance"]["id"])
 
     def silence(self) -> dict[str, Any]:
         ends = (datetime.now(UTC) + HOUR).isoformat()
@@ -235,6 +268,8 @@ def _plant(side: Side, word: str) -> None:
     keep("endpoint_id", side.fresh_endpoint())
     keep("delivery_id", side.fresh_delivery())
     keep("monitor_id", side.fresh_monitor()[0])
+    keep("approval_id", side.fresh_approval())
+    keep("window_id", side.fresh_window())
     plant_notification_rules(side)
     keep("job_id", side.fresh_job(side.keys["admin"]))
     plant_policy(side, {"stolen": "17", "hidden": "19"}[word])
@@ -260,7 +295,12 @@ def _look(side: Side) -> None:
         body = side.send(Request("GET", path, {"limit": "1"})).body
         assert body["next_cursor"], f"{path} has one page: {body}"
         side.stolen[kind] = body["next_cursor"]
-    alerts = side.send(Request("GET", "/alerts")).body["alerts"]
+    # Those of rules: those of services that wait for approval come and go.
+    alerts = [
+        alert
+        for alert in side.send(Request("GET", "/alerts")).body["alerts"]
+        if not alert["rule_id"].startswith("heal:")
+    ]
     side.stolen["alert_id"], *hidden = [alert["id"] for alert in alerts]
     side.hidden += hidden
     side.stolen["ticket"] = side.send(Request("POST", "/events/stream/ticket")).body["ticket"]

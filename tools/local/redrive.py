@@ -143,8 +143,8 @@ def main(arguments: list[str]) -> int:
     # The id of a queue is its URL.
     print(f"steps of jobs sent again: {jobs(outputs, physical('Jobs'))}")
     print(f"keeper runs made up for: {keeper_runs(outputs, physical('RetentionKeeper'))}")
-    # The next run of either does the same work.
-    for queue in ("EvaluatorDeadLetterUrl", "SealerDeadLetterUrl"):
+    # The next run of each does the same work.
+    for queue in ("EvaluatorDeadLetterUrl", "SealerDeadLetterUrl", "HealerDeadLetterUrl"):
         boto3.client("sqs").purge_queue(QueueUrl=outputs[queue])
     return 1 if failed else 0
 

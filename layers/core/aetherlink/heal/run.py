@@ -168,7 +168,12 @@ class Run:
         watched, decision = self._watched[key], self._decisions.get(key)
         if watched.pending or watched.health.is_wavering(target.thresholds):
             return True
-        if decision is None or decision.verdict is not Verdict.WAIT or not target.is_healable:
+        if decision is None or not target.is_healable:
+            return False
+        if decision.verdict is Verdict.HEAL:
+            # Its action was refused: it is to be decided anew.
+            return not self._dry
+        if decision.verdict is not Verdict.WAIT:
             return False
         return decision.not_before is None or decision.not_before < self._until
 
