@@ -175,7 +175,8 @@ def answer(_physical: Physical) -> Iterator[str]:
 def chain(physical: Physical) -> Iterator[str]:
     """What stands between an event and a webhook runs, if with nothing to do, and is warm afterwards; the
     healer does its minute, so that the platform's own parts are registered."""
-    given = {"EventsRelay": {"Records": []}, "NotifyDispatcher": {"Records": []}, "Healer": {}}
+    nothing: dict[str, Any] = {"Records": []}
+    given = {"EventsRelay": nothing, "NotifyDispatcher": nothing, "Healer": {}}
     for name, event in given.items():
         answer = boto3.client("lambda").invoke(
             FunctionName=physical[name], Payload=json.dumps(event).encode()

@@ -7,6 +7,7 @@ HealLambdaFunctions, HealSsmDocuments); parameter HealTargets says which tenant 
 from __future__ import annotations
 
 import json
+import uuid
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from aetherlink.heal.actions import Done
+from aetherlink.kernel.ids import digest
 from aetherlink.kernel.time import to_text
 
 if TYPE_CHECKING:
@@ -73,14 +75,14 @@ class LambdaFunction:
 
 
 class SsmAutomation:
-    """`ClientToken` makes it once for an attempt, however often the call is repeated."""
+    """`ClientToken`, which has to be a UUID, makes it once for an attempt, however often it is asked."""
 
     def act(self, target: Target, plan: HealPlan, attempt: Pending) -> Done:  # noqa: ARG002 - one shape
         def call() -> str:
             answer = _client("ssm").start_automation_execution(
                 DocumentName=plan.document,
                 Parameters=plan.parameters,
-                ClientToken=attempt.id,
+                ClientToken=str(uuid.UUID(hex=digest(attempt.id, length=32))),
             )
             return f"SSM runs {plan.document} as {answer['AutomationExecutionId']}"
 
