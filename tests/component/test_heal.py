@@ -27,6 +27,8 @@ class Fleet:
         self.sick: set[str] = set()
         self.hooked: list[str] = []
         self.useless = False
+        # How far the healer's clock is ahead.
+        self.passed = timedelta(0)
         fleet = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -60,11 +62,20 @@ class Fleet:
 
 @pytest.fixture
 def fleet(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
-    # The healer waits between looks; what it waits for is there at once here.
+    made = Fleet()
+
+    def now() -> datetime:
+        return datetime.now(UTC) + made.passed
+
+    def sleep(seconds: float) -> None:
+        # The healer waits between looks; here the clock goes on at once.
+        made.passed += timedelta(seconds=seconds)
+
     for name in ("functions.heal.healer", "functions.heal.runner"):
         healer = importlib.import_module(name).healer
-        monkeypatch.setattr(healer, "_sleep", lambda _seconds: None)
-    made = Fleet()
+        monkeypatch.setattr(healer, "_sleep", sleep)
+        monkeypatch.setattr(healer, "_now", now)
+        monkeypatch.setattr(healer._prober, "_now", now)
     yield made
     made.close()
 
@@ -327,17 +338,13 @@ def test_nothing_has_happened_yet(stack: Stack) -> None:
     }  # fmt: skip
 
 
-def test_history_has_pages_of_fifty_at_most(
-    stack: Stack, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_history_has_pages_of_fifty_at_most(stack: Stack, fleet: Fleet) -> None:
     register(stack, fleet, "billing", heal={"action": "http", "url": f"{fleet.url}/billing/restart",
                                             "attempts": 20})  # fmt: skip
-    for number in range(3):
+    for _ in range(3):
         fleet.sick.add("billing")
-        later = datetime.now(UTC) + timedelta(minutes=10 * number)
-        healer = importlib.import_module("functions.heal.healer").healer
-        monkeypatch.setattr(healer, "_now", lambda at=later: at)
         minute()
+        fleet.passed += timedelta(minutes=10)
     first = get(stack, "/autoheal/history", limit="2")
     rest = get(stack, "/autoheal/history", limit="2", cursor=first["next_cursor"])
 
@@ -454,18 +461,14 @@ def test_what_was_refused_is_not_asked_again(stack: Stack, fleet: Fleet) -> None
     assert get(stack, "/autoheal/approvals")["count"] == 2
 
 
-def test_giving_up_alerts_once_and_removal_ends_the_alert(
-    stack: Stack, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_giving_up_alerts_once_and_removal_ends_the_alert(stack: Stack, fleet: Fleet) -> None:
     plan = {"action": "http", "url": f"{fleet.url}/billing/restart", "attempts": 1}
     register(stack, fleet, "billing", heal={**plan, "settle_seconds": 5})
     fleet.sick.add("billing")
     fleet.useless = True
-    healer = importlib.import_module("functions.heal.healer").healer
-    for number in range(3):
-        later = datetime.now(UTC) + timedelta(minutes=number)
-        monkeypatch.setattr(healer, "_now", lambda at=later: at)
+    for _ in range(3):
         minute()
+        fleet.passed += timedelta(minutes=1)
 
     (alert,) = get(stack, "/alerts")["alerts"]
     assert (alert["rule_name"], alert["state"]) == ("Healing gave up on billing", "firing")

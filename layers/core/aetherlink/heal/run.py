@@ -373,7 +373,12 @@ class Run:
         key, tenant = target.key, target.tenant_id
         watched, entry = self._watched[key], self._entry(target)
         writes = self._kept.requests(
-            self._stored[key], watched, ledger=entry, heal=heal, approval=approval, events=events
+            self._stored[key],
+            watched,
+            ledger=entry,
+            heal=heal,
+            approval=approval,
+            events=telling.in_order(events),
         )
         if not self._kept.commit(writes):
             logger.info("another healer has it", tenant=tenant, service_name=target.name)

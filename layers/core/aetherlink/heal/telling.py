@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from aetherlink.events.model import Severity, announce
@@ -9,6 +10,7 @@ from aetherlink.ingest.incident import Sender, Signal
 from aetherlink.kernel.ids import uuid7
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from aetherlink.events.model import Event
@@ -73,6 +75,19 @@ def not_healed(target: Target, heal: Heal) -> Event:
         "error": heal.msg,
     }
     return _event("autoheal.failed", target, payload, Severity.ERROR, heal.at)
+
+
+def in_order(events: Sequence[Event]) -> list[Event]:
+    """Of one moment, a microsecond apart: else their order in the timeline would be chance."""
+    return [
+        event.model_copy(
+            update={
+                "timestamp": event.timestamp + timedelta(microseconds=number),
+                "received_at": event.received_at + timedelta(microseconds=number),
+            }
+        )
+        for number, event in enumerate(events)
+    ]
 
 
 def gave_up(target: Target, because: str, now: datetime) -> Signal:
