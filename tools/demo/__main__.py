@@ -1,7 +1,8 @@
 """`make demo`: the main job on the deployed stack, with real HTTP services and real times.
 
 A flaky service registers, its failures are published, a rule trips, and a webhook receiver gets the
-alert; then many more failures, and still one alert. Exits non-zero when a step does not happen.
+alert; then many more failures, and still one alert. Then a service in a process of its own dies, is seen
+down, healed by its hook and seen up. Exits non-zero when a step does not happen.
 """
 
 from __future__ import annotations
@@ -13,18 +14,24 @@ import urllib.error
 import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tools.demo.servers import FlakyService, Receiver
+from tools.demo.supervised import Supervised
 from tools.local.commands import fresh_key
 from tools.local.say import Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STACK_FILE = Path(__file__).resolve().parents[2] / ".local" / "stack.json"
 TENANT = "demo"
 FAILURES = 3
 MORE = 30
 PATIENCE_SECONDS = 30.0
+# The healer comes every minute; the run that is under way may be over.
+HEALING_SECONDS = 150.0
 
 
 class Missed(Exception):  # noqa: N818 - a sentence for the person
@@ -83,8 +90,11 @@ def main() -> int:
         print(f"The receiver cannot listen on port {port}: {error.strerror}", file=sys.stderr)
         return 1
     try:
+        api = Api(stack["api_url"], _credential(stack))
         with receiver, FlakyService() as service:
-            run(Api(stack["api_url"], _credential(stack)), receiver, service, webhook)
+            run(api, receiver, service, webhook)
+        with Supervised() as supervised:
+            heal(api, supervised)
     except Stop as stop:
         print(f"\nThe demo has no key: {stop}", file=sys.stderr)
         return 1
@@ -138,6 +148,66 @@ def run(api: Api, receiver: Receiver, service: FlakyService, webhook: str) -> No
         raise Missed(f"one episode made {count} alerts")
     print(f"\nEvent to webhook: {seconds:.2f} s. {FAILURES + MORE} failures, 1 alert.\n")
     print(f"What the webhook got:\n\n{_indented(alert.text)}")
+
+
+def heal(api: Api, service: Supervised) -> None:
+    """A service dies for real. The healer looks at everything once a minute, so this takes about one."""
+    line, name = Timeline(), f"shop-{int(time.time())}"
+    print(
+        f"\nService {name}, process {service.pid}, at {service.url}; its hook {service.hook_url}\n"
+    )
+    plan = {"action": "http", "url": service.hook_url}
+    api.call("POST", "/ops/register", {"name": name, "url": service.url, "heal": plan})
+    line.show("registered")
+    _wait(lambda: _state(api, name) == "up", HEALING_SECONDS, "the service to be seen up")
+    line.show("seen up by the healer")
+    service.kill()
+    killed_at = datetime.now(UTC)
+    line.show(f"process killed; answers: {service.answers()}", killed_at)
+    _wait(lambda: _heals(api, name), HEALING_SECONDS, "the service to be healed")
+    story = [
+        event
+        for event in reversed(api.call("GET", "/events/recent?limit=100")["events"])
+        if event["payload"].get("service") == name
+    ]
+    for event in story:
+        detail = event["payload"].get("error") or event["payload"].get("msg") or ""
+        line.show(f"{event['event_type']:26} {detail}", datetime.fromisoformat(event["timestamp"]))
+    types = [event["event_type"] for event in story]
+    expected = ["service.registered", "service.health.failed", "autoheal.attempted",
+                "service.health.recovered", "autoheal.succeeded"]  # fmt: skip
+    if types != expected:
+        raise Missed(f"the story should be {', '.join(expected)}; it is {', '.join(types)}")
+    if not service.answers() or len(service.restarts) != 1:
+        raise Missed(f"restarted {len(service.restarts)} times, answers: {service.answers()}")
+    seconds = (datetime.fromisoformat(story[-1]["timestamp"]) - killed_at).total_seconds()
+    [attempt] = _heals(api, name)
+    print(
+        f"\nDead to healed: {seconds:.1f} s, by process {service.pid}. GET /autoheal/history says:\n"
+    )
+    print(_indented(json.dumps(attempt, indent=2)))
+    api.call("DELETE", f"/ops/services/{name}")
+
+
+def _wait(condition: Callable[[], Any], seconds: float, what: str) -> None:
+    """Until a condition holds, with dots as it takes its time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Missed(f"waited {seconds:.0f} s for {what}")
+        print(".", end="", flush=True)
+        time.sleep(1)
+    print("\r", end="")
+
+
+def _state(api: Api, name: str) -> str:
+    services = api.call("GET", "/ops/services")["services"]
+    return next((str(each["state"]) for each in services if each["name"] == name), "")
+
+
+def _heals(api: Api, name: str) -> list[Any]:
+    history = api.call("GET", "/autoheal/history?limit=50")["history"]
+    return [each for each in history if each["service"] == name]
 
 
 def _publish(api: Api, name: str, service: FlakyService) -> None:

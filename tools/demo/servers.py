@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
 
-class _Quiet(BaseHTTPRequestHandler):
+class Quiet(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
     def answer(self, status: int, body: bytes = b"{}") -> None:
@@ -23,7 +23,7 @@ class _Quiet(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-class _Server:
+class LoopbackServer:
     def __init__(self, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -41,12 +41,12 @@ class _Server:
         self._server.server_close()
 
 
-class FlakyService(_Server):
+class FlakyService(LoopbackServer):
     def __init__(self) -> None:
         self._failing = threading.Event()
         failing = self._failing
 
-        class Handler(_Quiet):
+        class Handler(Quiet):
             def do_GET(self) -> None:
                 self.answer(500 if failing.is_set() else 200)
 
@@ -71,7 +71,7 @@ class Message:
     text: str
 
 
-class Receiver(_Server):
+class Receiver(LoopbackServer):
     """Keeps what is posted to it."""
 
     def __init__(self, port: int) -> None:
@@ -79,7 +79,7 @@ class Receiver(_Server):
         self._changed = threading.Condition()
         receiver = self
 
-        class Handler(_Quiet):
+        class Handler(Quiet):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 receiver.keep(Message(datetime.now(UTC), str(json.loads(body).get("text", ""))))
