@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 from unittest.mock import patch
@@ -134,12 +135,14 @@ def test_no_record_shows_which_other_tenants_the_caller_may_act_for(stack: Stack
 
 
 def test_secrets_do_not_reach_the_table(stack: Stack) -> None:
-    heal = {"kind": "hook", "url": "https://hooks.example/1/hunter2", "secret": "hunter2"}
+    secret = "whsec_" + base64.b64encode(b"hunter2" * 4).decode()
+    heal = {"action": "http", "url": "https://hooks.example/1/hunter2", "secret": secret}
 
     stack.call("POST", "/ops/register", tenant="acme", body={**SERVICE, "heal": heal})
 
     (record,) = stored()
     assert "hunter2" not in json.dumps(record)
+    assert secret not in json.dumps(record)
     assert "billing.example" in json.dumps(record)
 
 

@@ -31,6 +31,7 @@ REFUSED = {
     **dict.fromkeys((*PUBLISHING, "/audit/stats"), ("viewer",)),
     **dict.fromkeys(("/ingest/alertmanager", "/ingest/pagerduty/v2/enqueue"), ("viewer",)),
     **dict.fromkeys(("/jobs/{job_id}", "/identity/me"), ("guest",)),
+    **dict.fromkeys(("/autoheal/status", "/autoheal/history", "/autoheal/stats"), ("guest",)),
 }
 FOUR_MB = 4 * 1024 * 1024
 
@@ -430,7 +431,7 @@ def test_a_request_leaves_one_line_with_its_route_and_caller(
 def test_a_bug_becomes_a_500_without_its_details_and_is_logged(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, log: list[logging.LogRecord]
 ) -> None:
-    def broken(_view: object) -> None:
+    def broken(*_: object) -> None:
         raise RuntimeError("the password is hunter2")
 
     registry = importlib.import_module("functions.registry.api").registry

@@ -107,7 +107,7 @@ def test_a_bug_is_answered_with_the_security_headers_too(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = importlib.import_module("functions.registry.api").registry
-    monkeypatch.setattr(registry, "catalogue", lambda _: 1 / 0)
+    monkeypatch.setattr(registry, "catalogue", lambda *_: 1 / 0)
 
     answer, text = send(stack, "GET", "/ops/services")
 
@@ -398,7 +398,7 @@ def test_an_answer_that_could_not_be_sent_says_so(
 ) -> None:
     registry = importlib.import_module("functions.registry.api").registry
     shown = {"status": "ok", "services": [character * 4_300_000]}
-    monkeypatch.setattr(registry, "catalogue", lambda _: shown)
+    monkeypatch.setattr(registry, "catalogue", lambda *_: shown)
 
     answer, _ = send(stack, "GET", "/ops/services")
 

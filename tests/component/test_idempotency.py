@@ -416,6 +416,8 @@ def test_every_post_either_takes_a_key_or_says_why_not() -> None:
         "/ingest/pagerduty/v2/enqueue",
         "/ingest/ping/{key}",
         "/ingest/ping/{key}/{word}",
+        "/autoheal/run",
+        "/autoheal/approvals/{approval_id}",
     }
 
 

@@ -187,6 +187,13 @@ happenings = st.lists(
     [],
     False,
 )
+# Kept firing, silence makes it hold once more before the next event.
+@example(
+    a_rule(measure="absence", threshold=1, window_seconds=7, keep_firing_for_seconds=9),
+    [(62, "a", 0), (70, "a", 0)],
+    [],
+    False,
+)
 def test_what_the_live_path_tells_is_what_the_replay_says(
     rule: Rule, found: list[tuple[int, str, int]], looks: list[int], twice: bool
 ) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import random
+import secrets
 import threading
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
@@ -17,6 +16,7 @@ from aetherlink_client.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 log = logging.getLogger("aetherlink_client")
 
@@ -164,7 +164,7 @@ class Client:
     def _keep(self, registration: Registration, every: float) -> None:
         """Heartbeats until it is closed. One that is not known any more registers again."""
         wait = every if registration.is_registered else FIRST_WAIT_SECONDS
-        while not registration.stopped.wait(wait * random.uniform(0.9, 1.1)):  # noqa: S311 - jitter
+        while not registration.stopped.wait(wait * _jitter()):
             wait = every
             try:
                 if registration.is_registered:
@@ -265,7 +265,7 @@ class Client:
                     wait = FIRST_WAIT_SECONDS
             except _AwayError as away:
                 log.info("%d events wait: %s", self.waiting, away)
-                self._closed.wait((away.seconds or wait) * random.uniform(0.8, 1.2))  # noqa: S311
+                self._closed.wait((away.seconds or wait) * _jitter())
                 wait = min(wait * 2, LONGEST_WAIT_SECONDS)
                 self._news.set()
 
@@ -332,6 +332,11 @@ class Client:
         if answer.status_code in _TRANSIENT or answer.status_code >= _FIRST_SERVER_ERROR:
             raise _AwayError(f"{answer.status_code}: {detail}", _retry_after(answer))
         raise Refused(answer.status_code, detail)
+
+
+def _jitter() -> float:
+    """So that a fleet that started together does not call together."""
+    return 0.9 + secrets.randbelow(201) / 1_000
 
 
 def _detail(answer: httpx.Response) -> str:

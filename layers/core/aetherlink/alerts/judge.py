@@ -178,8 +178,17 @@ class Judge:
 
         The watch as it then stands, and whether this call began an episode.
         """
+        first = self._back(rule, group, first)
         known = self.known(rule, group, first=first, last=last, fresh=fresh)
         return self.move(rule, group, known, first=first)
+
+    def _back(self, rule: Rule, group: Group, first: datetime) -> datetime:
+        """From when on to look: while an alert was kept firing, silence, or the step that went on when
+        an event came, may have made its condition hold once more, and nobody was there to see it."""
+        if not rule.keep_firing_for_seconds or not (rule.holds_when_empty or rule.step):
+            return first
+        watch = self._watches.get(rule, group)
+        return min(first, watch.span.end) if watch.raised_at and watch.span else first
 
     def known(
         self, rule: Rule, group: Group, *, first: datetime, last: datetime, fresh: int
@@ -284,10 +293,6 @@ class Judge:
             if rule.holds_when_empty:
                 self._catch_up(rule, watch.group, now)
             first = min(now, next_due(rule, watch) or now)
-            if watch.span and watch.raised_at:
-                # Not from where it would end: while it was kept firing, the step that went on when
-                # an event came may have made it hold once more.
-                first = min(first, watch.span.end)
             self.judge(rule, watch.group, first=first, last=now, fresh=0)
         else:
             self.end(rule, "the rule was disabled")

