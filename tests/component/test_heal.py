@@ -474,14 +474,26 @@ def test_giving_up_alerts_once_and_removal_ends_the_alert(stack: Stack, fleet: F
     assert (alert["rule_name"], alert["state"]) == ("Healing gave up on billing", "firing")
     assert fleet.hooked == ["billing"]
     assert get(stack, "/autoheal/stats")["failed"] == 1
-    (failed,) = stack.recent(tenant="acme", event_type="autoheal.failed")
+    (failed, *_) = stack.recent(tenant="acme", event_type="autoheal.failed")
     assert "not healthy after" in failed["payload"]["error"]
+
+    # Nothing more is tried, until somebody says so.
+    fleet.passed += timedelta(hours=2)
+    minute()
+    assert fleet.hooked == ["billing"]
+    stack.call("DELETE", "/autoheal/services/billing/pause", tenant="acme")
+    assert get(stack, "/alerts")["alerts"][0]["state"] == "resolved"
+    minute()
+    assert fleet.hooked == ["billing", "billing"]
+    fleet.passed += timedelta(minutes=2)
+    minute()
+    assert get(stack, "/alerts")["alerts"][0]["state"] == "firing"
 
     stack.call("DELETE", "/ops/services/billing", tenant="acme")
     minute()
     assert get(stack, "/alerts")["alerts"][0]["state"] == "resolved"
     # What it did stays on record.
-    assert get(stack, "/autoheal/stats")["total_attempts"] == 1
+    assert get(stack, "/autoheal/stats")["total_attempts"] == 2
     register(stack, fleet, "billing")
     fleet.sick.clear()
     minute()

@@ -86,6 +86,10 @@ def test_after_five_attempts_in_an_hour_somebody_has_to_look() -> None:
     assert verdict(attempts, at=3_600) is Verdict.HEAL
 
 
+def test_what_was_given_up_stays_so() -> None:
+    assert verdict(at=10_000, gave_up=True) is Verdict.GIVE_UP
+
+
 def test_one_attempt_at_a_time() -> None:
     assert verdict([Attempt(NOON, Outcome.PENDING)], at=1_000) is Verdict.WAIT
 
@@ -106,6 +110,7 @@ arounds = st.builds(
     is_paused=st.booleans(),
     maintenance=st.sampled_from([None, "disks"]),
     is_approved=st.booleans(),
+    gave_up=st.sampled_from([False, False, False, True]),
 )
 limits_of = st.builds(
     Limits,
@@ -128,6 +133,7 @@ def test_whatever_happens_it_does_no_harm(looks: list[tuple[int, Around]], limit
         # Never more than the limit in any window.
         assert sum(1 for a in attempts if now - a.at < limits.window) < limits.attempts
         assert not around.is_paused
+        assert not around.gave_up
         assert not around.maintenance
         assert not around.upstream_down
         assert around.healing < MAX_AT_ONCE

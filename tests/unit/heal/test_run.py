@@ -157,7 +157,7 @@ def test_most_services_down_at_once_is_one_alert_and_nothing_is_touched() -> Non
     world = World().add(*names(range(10)))
     world.minutes(1)
     world.sick |= set(names(range(6)))
-    world.minutes(5)
+    world.minutes(30)
 
     assert world.acted == []
     assert world.alerts() == ["blast"]
@@ -179,6 +179,25 @@ def test_most_tenants_in_trouble_is_ours() -> None:
 
     assert world.acted == []
     assert world.alerts() == ["blast"] * 3
+
+
+def test_what_was_left_behind_long_ago_keeps_nobody_from_being_healed() -> None:
+    """Six of ten, and every service of three other tenants, died one by one and were never removed."""
+    world = World().add(*names(range(10)))
+    for tenant in ("a", "b", "c"):
+        world.add(f"{tenant}1", tenant=tenant)
+    world.useless = True
+    world.minutes(1)
+    for gone in (*names(range(6)), "a1", "b1", "c1"):
+        world.sick.add(gone)
+        world.minutes(11)
+    acted = len(world.acted)
+    world.useless = False
+    world.sick.add("s09")
+    world.minutes(1)
+
+    assert world.named()[acted:] == ["s09"]
+    assert "blast" not in world.alerts()
 
 
 def test_what_others_depend_on_comes_first() -> None:

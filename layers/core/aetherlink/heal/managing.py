@@ -62,6 +62,7 @@ class Managing:
         return self._paused(caller, name, draft.tenant_id, wanted)
 
     def resume(self, caller: Caller, name: str, named_tenant: str | None) -> dict[str, Any]:
+        """Heal a service again. One that was given up is tried anew, as if it had just gone down."""
         return self._paused(caller, name, named_tenant, None)
 
     def _paused(
@@ -75,12 +76,21 @@ class Managing:
             stored = self._kept.get(tenant, name)
             earlier = stored or Watched(tenant, name)
             changed = replace(earlier, pause=wanted)
+            if wanted is None:
+                changed = self._anew(changed)
             if self._kept.commit(self._kept.requests(stored, changed)):
                 break
         else:
             raise ConflictError(f"The healer is busy with '{name}' at this moment; try again")
         caller.trail.changed(f"autoheal/{name}", before=_pause(earlier.pause), after=_pause(wanted))
         return {"service": name, "tenant_id": tenant, **_pause(wanted)}
+
+    def _anew(self, watched: Watched) -> Watched:
+        if watched.alert == "gave_up":
+            signal = telling.over(watched.name, "healing was resumed", self._now())
+            self._intake.take(watched.tenant_id, signal)
+        alert = None if watched.alert == "gave_up" else watched.alert
+        return replace(watched, alert=alert, attempts=watched.attempts if watched.pending else ())
 
     # ---- approvals
 

@@ -23,6 +23,9 @@ FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=10), timedelta(seconds=300)
 FORGOTTEN_AFTER = timedelta(minutes=10)
 # More of a tenant's services down at once than this share: it is the network, or us.
 BLAST_SHARE, BLAST_MINIMUM = 0.5, 3
+# What has been down for longer did not go down at once with the others. Somebody has been told of it; it
+# must not keep everything else from being healed for ever.
+AT_ONCE = timedelta(minutes=10)
 MAX_AT_ONCE = 3
 
 
@@ -49,9 +52,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Around:
-    """What else is so in the service's tenant, at this moment. `failing` are services whose last look
-    was bad, down or not yet; `upstream_down` those that it depends on; `healing` how many are being
-    healed. `elsewhere`: most tenants are in trouble, which is ours."""
+    """What else is so in the service's tenant, at this moment. `failing` of its `services` went down at
+    once; `upstream_down` are those that it depends on; `healing` is how many are being healed.
+    `elsewhere`: most tenants are in trouble, which is ours. `gave_up`: people have been called, and
+    nothing more is done until it has been well, or somebody says so."""
 
     services: int = 1
     failing: int = 1
@@ -62,6 +66,7 @@ class Around:
     maintenance: str | None = None
     is_approved: bool = False
     elsewhere: bool = False
+    gave_up: bool = False
 
 
 class Verdict(StrEnum):
@@ -129,6 +134,8 @@ def _held(around: Around, now: datetime) -> Decision | None:
             f"{around.failing} of {around.services} services are down at once: that is the network, or "
             "something that they share, and restarting them would not help",
         )
+    if around.gave_up:
+        return Decision(Verdict.GIVE_UP, "it was given up; resume it to have it tried again")
     return None
 
 
@@ -146,7 +153,6 @@ def _waiting(
         return Decision(
             Verdict.GIVE_UP,
             f"{len(recent)} attempts within {limits.window} did not help",
-            recent[0].at + limits.window,
         )
     if around.upstream_down:
         first = ", ".join(around.upstream_down)

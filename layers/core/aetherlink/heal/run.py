@@ -25,6 +25,7 @@ from aetherlink.heal.model import (
     settled_down,
 )
 from aetherlink.heal.policy import (
+    AT_ONCE,
     BLAST_MINIMUM,
     BLAST_SHARE,
     Around,
@@ -246,10 +247,11 @@ class Run:
     ) -> Around:
         tenant = target.tenant_id
         failing = self._failing(self._by_tenant[tenant])
+        at_once, of = self._at_once(self._by_tenant[tenant], now)
         pause = watched.pause
         return Around(
-            services=len(self._by_tenant[tenant]),
-            failing=len(failing),
+            services=of,
+            failing=at_once,
             healing=len(self._ledger(tenant).healing - {target.name}),
             upstream_down=tuple(sorted(self._upstream[target.key] & failing)),
             is_paused=pause is not None and pause.holds_at(now),
@@ -257,6 +259,7 @@ class Run:
             maintenance=self._maintenance(target, now),
             is_approved=watched.is_approved(now),
             elsewhere=elsewhere,
+            gave_up=watched.alert == "gave_up",
         )
 
     def _quieted(self, target: Target, watched: Watched, now: datetime) -> Watched:
@@ -308,30 +311,44 @@ class Run:
         """Whose last look was bad. A lease that ran out counts, an old finding does too."""
         return {t.name for t in targets if _is_failing(self._watched[t.key])}
 
+    def _at_once(self, targets: Sequence[Target], now: datetime) -> tuple[int, int]:
+        """How many went down at once, and of how many that may still do so. What is left alone for that
+        goes on counting while it is down."""
+        failing = [w for t in targets if _is_failing(w := self._watched[t.key])]
+        old = sum(not w.is_blast and not _is_new(w, now) for w in failing)
+        return len(failing) - old, len(targets) - old
+
     def _in_trouble(self) -> bool:
-        shares = [len(self._failing(of)) > BLAST_SHARE * len(of) for of in self._by_tenant.values()]
+        """Whether most tenants are. Only what is new counts: else tenants that somebody has left behind
+        would keep everybody else's services from being healed."""
+        now = self._now()
+        shares = []
+        for targets in self._by_tenant.values():
+            failing = [w for t in targets if _is_failing(w := self._watched[t.key])]
+            fresh = sum(_is_new(w, now) for w in failing)
+            shares.append(fresh > BLAST_SHARE * (len(targets) - len(failing) + fresh))
         return len(shares) >= _TENANTS and sum(shares) > BLAST_SHARE * len(shares)
 
     def _mind_blast(self, tenant: TenantId, targets: Sequence[Target], *, elsewhere: bool) -> None:
         """Too many of a tenant's services down at once is one alert, and its end another message."""
-        failing, now = self._failing(targets), self._now()
+        now = self._now()
+        failing, of = self._at_once(targets, now)
         down = [t for t in targets if self._watched[t.key].health.is_down]
         flagged = [t for t in targets if self._watched[t.key].is_blast]
-        is_on = bool(down) and (elsewhere or is_blast(len(failing), len(targets)))
+        is_on = bool(down) and (elsewhere or is_blast(failing, of))
         if is_on:
             if not flagged:
                 because = (
                     "Services of most tenants are down at once"
                     if elsewhere
-                    else f"{len(failing)} of {len(targets)} services are down at once"
+                    else f"{failing} of {of} services are down at once"
                 )
                 self._call(tenant, telling.blast(because, [t.name for t in down], now))
             for target in down:
-                self._watched[target.key] = replace(self._watched[target.key], is_blast=True)
+                if _is_new(self._watched[target.key], now):
+                    self._watched[target.key] = replace(self._watched[target.key], is_blast=True)
         # Not at the very edge, else it would be told again and again.
-        elif flagged and (
-            len(failing) < BLAST_MINIMUM or len(failing) <= BLAST_SHARE / 2 * len(targets)
-        ):
+        elif flagged and (failing < BLAST_MINIMUM or failing <= BLAST_SHARE / 2 * of):
             self._call(tenant, telling.blast_over(now))
             for target in flagged:
                 self._watched[target.key] = replace(self._watched[target.key], is_blast=False)
@@ -458,6 +475,11 @@ def _is_leased(target: Target) -> bool:
 def _is_failing(watched: Watched) -> bool:
     last = watched.health.last
     return watched.health.is_down or (last is not None and not last.is_well)
+
+
+def _is_new(watched: Watched, now: datetime) -> bool:
+    since = watched.health.since
+    return since is None or now - since <= AT_ONCE
 
 
 def _pending(target: Target, now: datetime) -> Pending:
