@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -30,7 +31,9 @@ def _function(loader: yaml.Loader, suffix: str, node: yaml.Node) -> dict[str, An
 _Loader.add_multi_constructor("!", _function)
 
 
+@cache
 def load() -> dict[str, Any]:
+    """Read once a process: it takes half a second."""
     text = (ROOT / "template.yaml").read_text()
     loaded: dict[str, Any] = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     return loaded
