@@ -130,9 +130,13 @@ def test_the_parameter_of_the_url_is_named_as_policies_name_it() -> None:
     be right for one kind of name alone (seen with AUTH=true: no links in messages)."""
     resources = RESOURCES
     name = resources["ApiUrlParameter"]["Properties"]["Name"]
-    assert "/${AWS::StackName}/" in str(name)
     assert ":parameter${ApiUrlParameter}" in str(resources["NotifyDispatcher"])
-    assert ":parameter/${" not in str(resources)
+    assert ":parameter/${ApiUrlParameter}" not in str(resources)
+    # A function of the API may not refer to what refers to the API: it goes by the same name.
+    assert name == {"Sub": "/${AWS::StackName}/api-url"}
+    runner = str(resources["HealRunner"])
+    assert ":parameter/${AWS::StackName}/api-url" in runner
+    assert "'/${AWS::StackName}/api-url'" in runner
 
 
 def test_the_default_of_the_template_believes_no_headers() -> None:

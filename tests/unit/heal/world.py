@@ -42,6 +42,9 @@ class Kept:
     def ledger(self, tenant: TenantId) -> Ledger:
         return self.ledgers.get(tenant, Ledger(tenant))
 
+    def ledgers(self, tenants: Iterable[TenantId]) -> dict[TenantId, Ledger]:
+        return {tenant: self.ledger(tenant) for tenant in tenants}
+
     def requests(
         self,
         earlier: Watched | None,

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
     Key = tuple[str, str]
 
-# Between two looks at the same service.
+# From the beginning of one look at a service to that of the next, if it is over by then.
 PAUSE = timedelta(seconds=2)
 # Of so many tenants or more, most in trouble at once: it is ours.
 _TENANTS = 3
@@ -115,11 +115,13 @@ class Run:
     def go(self) -> None:
         looking = list(self._targets.values())
         while looking:
+            began = self._now()
             self._round(looking)
             looking = [target for target in looking if self._is_on_the_move(target)]
             if not looking or self._now() + PAUSE >= self._until:
                 break
-            self._sleep(PAUSE.total_seconds())
+            # Less what the round took: one that hangs must not slow down everybody else's healing.
+            self._sleep(max((PAUSE - (self._now() - began)).total_seconds(), 0))
         if not self._dry:
             self._keep_the_rest()
 
@@ -134,6 +136,7 @@ class Run:
         in_trouble = self._in_trouble()
         for tenant, targets in self._by_tenant.items():
             self._mind_blast(tenant, targets, elsewhere=in_trouble)
+        self._read_ledgers(looking)
         claimed = [
             target
             for target in self._in_order(looking)
@@ -370,6 +373,13 @@ class Run:
                     upstream(target.name, edges) if edges.get(target.name) else set()
                 )
         return found
+
+    def _read_ledgers(self, looking: Sequence[Target]) -> None:
+        """Of all tenants that will need theirs, in one call."""
+        tenants = {t.tenant_id for t in looking if self._watched[t.key].health.is_down}
+        wanted = sorted(tenants - self._ledgers.keys())
+        if len(wanted) > 1:
+            self._ledgers |= self._kept.ledgers(wanted)
 
     def _ledger(self, tenant: TenantId) -> Ledger:
         if tenant not in self._ledgers:

@@ -37,6 +37,8 @@ HEALTH, HEALS, WINDOWS = "health", "heal", "maintenance"
 KEPT = timedelta(days=90)
 _APPROVAL_KEPT = timedelta(days=7)
 TOP = "~"
+# As many as one BatchGetItem takes.
+_BATCH = 100
 
 
 class HealStore:
@@ -117,10 +119,18 @@ class HealStore:
     # ---- who is being healed
 
     def ledger(self, tenant: TenantId) -> Ledger:
-        item = self._table.get(f"{tenant}#healing", "ledger") or {}
-        return Ledger(
-            tenant, frozenset(item.get("healing") or ()), version=int(item.get("version", 0))
-        )
+        return _to_ledger(tenant, self._table.get(f"{tenant}#healing", "ledger") or {})
+
+    def ledgers(self, tenants: Iterable[TenantId]) -> dict[TenantId, Ledger]:
+        """Those of many tenants. They may be a moment old: a claim on an old one does not come about."""
+        found: dict[TenantId, Ledger] = {}
+        waiting = list(tenants)
+        while waiting:
+            batch, waiting = waiting[:_BATCH], waiting[_BATCH:]
+            items = self._table.get_many((f"{tenant}#healing", "ledger") for tenant in batch)
+            by_key = {str(item["pk"]): item for item in items}
+            found |= {t: _to_ledger(t, by_key.get(f"{t}#healing", {})) for t in batch}
+        return found
 
     def _ledger_request(self, earlier: Ledger, changed: Ledger) -> Item:
         version = earlier.version
@@ -439,6 +449,11 @@ def _to_window(item: Item) -> Maintenance:
         starts_at=from_text(item["starts_at"]),
         ends_at=from_text(item["ends_at"]),
     )
+
+
+def _to_ledger(tenant: TenantId, item: Item) -> Ledger:
+    names = frozenset(item.get("healing") or ())
+    return Ledger(tenant, names, version=int(item.get("version", 0)))
 
 
 def _just_below(place: str) -> str:
