@@ -14,7 +14,7 @@ from tools.local.place import ROOT
 
 sys.path[:0] = [str(ROOT), str(ROOT / "layers" / "core")]
 
-from tools.bench import alerting, imports, report, scenarios  # noqa: E402 - after the path is set
+from tools.bench import alerting, healing, imports, report, scenarios  # noqa: E402 - after the path is set
 from tools.bench.budgets import Results, verdicts  # noqa: E402
 from tools.bench.stack import say  # noqa: E402
 
@@ -68,6 +68,9 @@ def main() -> int:
 def _run(extent: Extent) -> Results:
     # First, and by itself: of these figures two are budgets of time.
     imported = imports.measure(extent.rounds, say)
+    # And by itself too: it has a budget of time.
+    with _processes() as pool:
+        healed = _start(pool, healing.cost).result()
     with _processes() as pool:
         sizes = _start(pool, scenarios.sizes, extent.sizes)
         compared = _check(pool, extent)
@@ -80,6 +83,7 @@ def _run(extent: Extent) -> Results:
             viewed=extent.viewed,
             relayed=relayed,
             alerting={number: row.result() for number, row in judged.items()},
+            healing=healed,
             imports=imported,
             differences=compared.result(),
             counted=extent.counted,

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tools.bench.alerting import RELAYED, SWEPT
+from tools.bench.healing import FAILING, HANGING, MAX_SECONDS, SERVICES
 from tools.bench.scenarios import BY_SOURCE, BY_TYPE, PUBLISH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from tools.bench.healing import Healed
     from tools.bench.imports import Imports
     from tools.bench.stack import Measured
 
@@ -66,6 +68,7 @@ class Results:
     relayed: Mapping[str, float]
     # What alerting costs, by the events that are stored.
     alerting: Mapping[int, Row]
+    healing: Healed
     imports: Imports
     # What statistics differ in from a count of every event; None: not looked at.
     differences: list[str] | None
@@ -89,6 +92,7 @@ def verdicts(results: Results) -> list[Verdict]:
         *_growth("all tenants", {n: r for n, r in results.views.items() if n > 1}),
         *_bounds("500 rules", results.alerting, "events"),
         *_growth("500 rules", results.alerting),
+        *_healing(results.healing),
         *_statistics(results.differences, results.counted),
     ]
 
@@ -100,6 +104,18 @@ def _imports(imports: Imports) -> Iterator[Verdict]:
             f"{imported:.2f} x",
             imported <= IMPORT_RATIO,
         )
+
+
+def _healing(found: Healed) -> Iterator[Verdict]:
+    what = f"a run over {SERVICES} services, {FAILING} failing, {HANGING} hanging"
+    yield Verdict(
+        f"{what}: under {MAX_SECONDS} s", f"{found.seconds:.1f} s", found.seconds < MAX_SECONDS
+    )
+    yield Verdict(
+        f"{what}: at most {found.most_calls} AWS calls (2 for each of {found.changed} that changed, 20)",
+        f"{found.calls}",
+        found.calls <= found.most_calls,
+    )
 
 
 def _publish(sizes: Mapping[int, Row]) -> Iterator[Verdict]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tools.bench.alerting import RELAYED, RULES, SWEPT, WIDE
+from tools.bench.healing import lines
 from tools.bench.budgets import (
     FULL_FROM,
     GROWTH,
@@ -65,6 +66,8 @@ def page(results: Results) -> str:
             *_table(results.views, "tenants"),
             "\n## Alerting\n",
             *_alerting(results),
+            "\n## Healing\n",
+            *_healing(results),
             "\n## Cold starts\n",
             *_imports(results),
             "\n## Budgets\n",
@@ -142,6 +145,14 @@ def _alerting(results: Results) -> Iterable[str]:
             ]
             for name in (RELAYED, SWEPT)
         ],
+    )
+
+
+def _healing(results: Results) -> Iterable[str]:
+    yield (
+        "One run of the healer, with services on loopback, real time and a real network. Those that"
+        " fail answer 500 until their hook is called; those that hang never answer, whatever is done."
+        f" {' '.join(lines(results.healing))}\n"
     )
 
 

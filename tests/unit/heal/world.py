@@ -33,14 +33,14 @@ class Kept:
 
     def __init__(self) -> None:
         self.watched: dict[tuple[str, str], Watched] = {}
-        self.ledgers: dict[str, Ledger] = {}
+        self.books: dict[str, Ledger] = {}
         self.heals: list[Heal] = []
         self.events: list[Event] = []
         self.approvals: list[Approval] = []
         self.commits = 0
 
     def ledger(self, tenant: TenantId) -> Ledger:
-        return self.ledgers.get(tenant, Ledger(tenant))
+        return self.books.get(tenant, Ledger(tenant))
 
     def ledgers(self, tenants: Iterable[TenantId]) -> dict[TenantId, Ledger]:
         return {tenant: self.ledger(tenant) for tenant in tenants}
@@ -67,7 +67,7 @@ class Kept:
             before, after = ledger
             if self.ledger(changed.tenant_id).version != before.version:
                 return False
-            self.ledgers[changed.tenant_id] = replace(after, version=before.version + 1)
+            self.books[changed.tenant_id] = replace(after, version=before.version + 1)
         version = (earlier.version if earlier else 0) + 1
         self.watched[changed.key] = replace(changed, version=version)
         self.heals += [heal] if heal else []
