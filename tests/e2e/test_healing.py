@@ -93,8 +93,12 @@ class Registry:
 
 
 @pytest.fixture
-def registry(api: Api, tenant: str, fleet: Fleet) -> Registry:
-    return Registry(api, tenant, fleet)
+def registry(api: Api, tenant: str, fleet: Fleet) -> Iterator[Registry]:
+    made = Registry(api, tenant, fleet)
+    yield made
+    # Else they are dead when their fleet is gone, and people are told so for ever.
+    for name in made.states():
+        made.call("DELETE", f"/ops/services/{name}")
 
 
 def test_the_platforms_own_parts_are_registered_and_up(api: Api) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tools.bench.alerting import RELAYED, RULES, SWEPT, WIDE
-from tools.bench.healing import lines
 from tools.bench.budgets import (
     FULL_FROM,
     GROWTH,
@@ -14,6 +13,7 @@ from tools.bench.budgets import (
     PUBLISH_UNITS,
     verdicts,
 )
+from tools.bench.healing import lines
 from tools.bench.plot import Panel, draw
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ import pytest
 
 from tools.bench.alerting import RELAYED, SWEPT
 from tools.bench.budgets import Results, verdicts
+from tools.bench.healing import Healed
 from tools.bench.imports import Imports
 from tools.bench.report import page, plot
 from tools.bench.scenarios import PUBLISH
@@ -16,12 +17,14 @@ from tools.bench.stack import Measured
 FINE = Measured(calls=1, items=0, bytes_read=0, write_units=3, cpu_ms=0.8)
 READ = Measured(calls=4, items=101, bytes_read=40_000, write_units=0, cpu_ms=8.0)
 JUDGED = Measured(calls=381, items=1256, bytes_read=444_072, write_units=1805, cpu_ms=0.0)
+HEALED = Healed(23.3, calls=81, changed=35, down=10, healed=25, idle_seconds=0.6, idle_calls=5)
 RESULTS = Results(
     sizes={n: {PUBLISH: FINE, "recent": READ} for n in (1_000, 100_000, 300_000)},
     views={n: {"recent": READ} for n in (1, 50, 1_000)},
     viewed=30_000,
     relayed={"calls": 16.0, "units": 4.2},
     alerting={n: {RELAYED: JUDGED, SWEPT: JUDGED} for n in (1_000, 100_000, 300_000)},
+    healing=HEALED,
     imports=Imports(150.0, {"functions.events.publish": (1.59, 1.8)}, []),
     differences=[],
     counted=300_000,
@@ -34,6 +37,18 @@ def _broken(results: Results) -> list[str]:
 
 def test_a_run_within_its_budgets_breaks_none() -> None:
     assert _broken(RESULTS) == []
+
+
+@pytest.mark.parametrize(
+    ("healing", "named"),
+    [
+        (replace(HEALED, seconds=30.0), "under 30 s"),
+        (replace(HEALED, calls=91), "at most 90 AWS calls"),
+    ],
+)
+def test_a_run_of_the_healer_that_takes_too_much_is_named(healing: Healed, named: str) -> None:
+    [broken] = _broken(replace(RESULTS, healing=healing))
+    assert named in broken
 
 
 @pytest.mark.parametrize(
