@@ -33,7 +33,7 @@ admin-key: ## make and print an admin's key for the local stack   [NAME= TENANT=
 audit-verify: ## is the audit as it was sealed?   [API= KEY= TENANT= FROM= TO=]
 	@$(PYTHON) -m tools.audit
 
-demo: up ## a flaky service, its events, the alert at a webhook, with real times
+demo: up ## a flaky service and its alert; a process that dies and is healed; with real times
 	@$(PYTHON) -m tools.demo
 
 unit: ## unit, component and contract tests alone

@@ -306,6 +306,7 @@ def test_the_whole_story(stack: Stack, fleet: Fleet) -> None:
         "service": "billing", "action": "http", "success": True,
     }  # fmt: skip
     assert "healthy after" in heal["msg"]
+    assert heal["reason"] == "3 failures in a row: answered 500"
     assert abs(heal["timestamp"] - datetime.now(UTC).timestamp()) < 60
     stats = get(stack, "/autoheal/stats")
     assert {

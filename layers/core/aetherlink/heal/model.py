@@ -71,13 +71,14 @@ class Target:
 @dataclass(frozen=True)
 class Pending:
     """An attempt that is going on. `until`: when it has failed, if the service is not well by then.
-    `said` is what the action itself answered."""
+    `said` is what the action itself answered, `reason` why it was made."""
 
     id: str
     at: datetime
     action: str
     until: datetime
     said: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)

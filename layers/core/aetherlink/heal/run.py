@@ -214,8 +214,8 @@ class Run:
             watched = replace(watched, approval_id=approval.id, alert=watched.alert or "approval")
         is_claimed = decision.verdict is Verdict.HEAL and not self._dry
         if is_claimed:
-            watched = begun(watched, _pending(target, now))
-            events.append(telling.attempted(target, watched, _reason(watched, decision), now))
+            watched = begun(watched, _pending(target, _reason(watched, decision), now))
+            events.append(telling.attempted(target, watched, now))
         self._watched[target.key] = watched
         if self._dry:
             return False
@@ -492,12 +492,13 @@ def _is_new(watched: Watched, now: datetime) -> bool:
     return since is None or now - since <= AT_ONCE
 
 
-def _pending(target: Target, now: datetime) -> Pending:
+def _pending(target: Target, reason: str, now: datetime) -> Pending:
     plan = target.plan
     if plan is None or plan.action is None:
         raise AssertionError("nothing to act by")
     until = now + timedelta(seconds=plan.settle_seconds)
-    return Pending(new_tenant_bound(target.tenant_id), now, str(plan.action), until)
+    name = new_tenant_bound(target.tenant_id)
+    return Pending(name, now, str(plan.action), until, reason=reason)
 
 
 def _reason(watched: Watched, decision: Decision) -> str:
@@ -542,7 +543,6 @@ def _heal(target: Target, watched: Watched, now: datetime, *, success: bool, msg
     pending = watched.pending
     if pending is None:
         raise AssertionError("no attempt to end")
-    last = watched.health.last
     return Heal(
         id=pending.id,
         tenant_id=target.tenant_id,
@@ -550,7 +550,7 @@ def _heal(target: Target, watched: Watched, now: datetime, *, success: bool, msg
         action=pending.action,
         success=success,
         msg=msg[:500],
-        reason=(last.error or "") if last else "",
+        reason=pending.reason,
         began_at=pending.at,
         at=now,
     )

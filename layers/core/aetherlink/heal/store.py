@@ -308,6 +308,7 @@ def _from_pending(pending: Pending | None) -> Item | None:
         "action": pending.action,
         "until": to_text(pending.until),
         "said": pending.said,
+        "reason": pending.reason,
     }
 
 
@@ -341,6 +342,7 @@ def _to_watched(item: Item) -> Watched:
             pending["action"],
             from_text(pending["until"]),
             pending["said"],
+            pending["reason"],
         )
         if pending
         else None,

@@ -44,11 +44,11 @@ def came_back(target: Target, earlier: Watched, now: datetime) -> Event:
     return _event("service.health.recovered", target, payload, Severity.INFO, now)
 
 
-def attempted(target: Target, watched: Watched, because: str, now: datetime) -> Event:
+def attempted(target: Target, watched: Watched, now: datetime) -> Event:
     pending = watched.pending
     payload = {
         "service": target.name,
-        "reason": because,
+        "reason": pending.reason if pending else "",
         "action": pending.action if pending else "",
         "attempt_id": pending.id if pending else "",
         "attempt": len(watched.attempts),
