@@ -54,6 +54,9 @@ def _share(message: dict[str, Any]) -> None:
 
 
 def _run(scope: Scope) -> dict[str, Any]:
-    _, numbers = healer.run(scope)
+    run, numbers = healer.run(scope)
     logger.info("healed", extra={"found": numbers})
+    if run.failures:
+        # The others are done. It comes again, and to the end is seen in the dead-letter queue.
+        raise run.failures[0]
     return dict(numbers)

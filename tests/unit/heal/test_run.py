@@ -241,6 +241,26 @@ def test_a_flapping_service_backs_off_gives_up_and_alerts_once(world: World) -> 
     assert world.kept.watched[ACME, "s01"].attempts == ()
 
 
+def test_one_that_breaks_holds_up_no_other(world: World) -> None:
+    world.minutes(1)
+    world.sick |= {"s01", "s02"}
+    commit = world.kept.commit
+
+    def broken(writes: list[Any]) -> bool:
+        if writes[0][1].name == "s01":
+            raise ValueError("damaged")
+        return commit(writes)
+
+    world.kept.commit = broken  # type: ignore[method-assign]
+    run = world.run()
+
+    assert (world.named(), world.state("s02")) == (["s02"], "up")
+    assert [str(failure) for failure in run.failures] == ["damaged"]
+    world.kept.commit = commit  # type: ignore[method-assign]
+    world.minutes(1)
+    assert world.state("s01") == "up"
+
+
 def test_pause_and_maintenance_hold_everything_but_looking(world: World) -> None:
     world.minutes(1)
     paused = world.kept.watched[ACME, "s01"]

@@ -66,7 +66,7 @@ _ACTING = 16
 class Run:
     """`until` is when the last round begins at the latest. A dry run writes nothing, and does nothing.
 
-    `heals` are the attempts that ended in this run.
+    `heals` are the attempts that ended in this run, `failures` what broke on the way.
     """
 
     def __init__(
@@ -104,6 +104,7 @@ class Run:
         self._decisions: dict[Key, Decision] = {}
         self._lost: set[Key] = set()
         self.heals: list[Heal] = []
+        self.failures: list[Exception] = []
         self._begun: set[Key] = set()
         self._by_tenant: dict[TenantId, list[Target]] = defaultdict(list)
         for target in targets:
@@ -141,7 +142,7 @@ class Run:
             target
             for target in self._in_order(looking)
             if target.key not in self._lost
-            and self._turn(target, changes[target.key], elsewhere=in_trouble)
+            and self._turned(target, changes[target.key], elsewhere=in_trouble)
         ]
         self._act(claimed)
 
@@ -182,6 +183,20 @@ class Run:
         return decision.not_before is None or decision.not_before < self._until
 
     # ---- one service
+
+    def _turned(self, target: Target, change: Change | None, *, elsewhere: bool) -> bool:
+        """The same as `_turn`; one that breaks holds up no other, and the next run finds it as it was."""
+        try:
+            return self._turn(target, change, elsewhere=elsewhere)
+        except Exception as error:  # noqa: BLE001 - one service of many; raised when the others are done
+            logger.exception(
+                "a service could not be dealt with",
+                tenant=target.tenant_id,
+                service_name=target.name,
+            )
+            self._lost.add(target.key)
+            self.failures.append(error)
+            return False
 
     def _turn(self, target: Target, change: Change | None, *, elsewhere: bool) -> bool:
         """What follows of a look; whether an attempt was claimed."""

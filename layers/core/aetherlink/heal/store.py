@@ -25,6 +25,7 @@ from aetherlink.kernel.ids import tenant_of
 from aetherlink.kernel.tenancy import TenantId
 from aetherlink.kernel.time import from_text, to_text
 from aetherlink.platform.dynamo import ConditionFailedError, ContendedError, Item, Table, transact
+from aetherlink.platform.telemetry import logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -65,7 +66,7 @@ class HealStore:
             first=first,
             last=last,
         )
-        return [_to_watched(item) for item in found]
+        return [watched for item in found if (watched := _readable(item))]
 
     def requests(
         self,
@@ -359,6 +360,15 @@ def _to_watched(item: Item) -> Watched:
         ),
         version=item["version"],
     )
+
+
+def _readable(item: Item) -> Watched | None:
+    """None for one that is damaged: the others are to be healed all the same."""
+    try:
+        return _to_watched(item)
+    except (KeyError, ValueError, TypeError):
+        logger.exception("what is known of a service cannot be read", service_name=item.get("sk"))
+        return None
 
 
 def _from_heal(heal: Heal) -> Item:
