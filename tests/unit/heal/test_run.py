@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from aetherlink.heal.model import Pause
 from aetherlink.heal.policy import MAX_AT_ONCE
 from aetherlink.heal.record import Maintenance
+from aetherlink.registry.graph import upstream
 from tests.unit.heal.world import ACME, HOOK, NOON, Killed, World, names
 
 
@@ -329,6 +330,30 @@ def test_a_heartbeat_that_stops_is_an_outage_without_anybody_calling(world: Worl
     assert world.state("beat") == "down"
     assert world.named() == ["beat"]
     assert world.looks == 3 * 8
+
+
+graphs = st.lists(st.sets(st.integers(0, 7), max_size=3), min_size=8, max_size=8)
+
+
+@settings(max_examples=80, deadline=None)
+@given(graphs, st.sets(st.integers(0, 7), max_size=4))
+def test_nothing_is_healed_before_what_it_depends_on(graph: list[set[int]], sick: set[int]) -> None:
+    """Whatever the dependencies are; of services that go round in a circle none waits for another."""
+    world = World()
+    edges = {f"s{n:02}": [f"s{other:02}" for other in sorted(graph[n])] for n in range(8)}
+    for name, upon in edges.items():
+        world.add(name, depends_on=upon)
+    world.add(*(f"other{n}" for n in range(4)))
+    world.minutes(1)
+    world.sick = {f"s{n:02}" for n in sick}
+    world.on_act = lambda name: early.extend(
+        (name, upon) for upon in upstream(name, edges) if upon in world.sick
+    )
+    early: list[tuple[str, str]] = []
+    world.minutes(6)
+
+    assert early == []
+    assert not world.sick
 
 
 steps = st.lists(

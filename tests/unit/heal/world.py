@@ -96,6 +96,7 @@ class World:
         self.windows: list[Maintenance] = []
         self.looks = 0
         self.on_look: Callable[[], None] = lambda: None
+        self.on_act: Callable[[str], None] = lambda _name: None
 
     def add(self, *names: str, tenant: str = ACME, **given: Any) -> World:
         for name in names:
@@ -129,6 +130,7 @@ class World:
 
     def act(self, target: Target, attempt: Pending) -> Done:
         self.acted.append((target.name, self.now))
+        self.on_act(target.name)
         if self.refuses:
             return Done(is_taken=False, said="the hook answered 503")
         if not self.useless:
