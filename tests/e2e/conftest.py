@@ -23,7 +23,18 @@ class RuleMaker(Protocol):
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "escapes_kept: needs a gateway that hands paths on as sent")
     config.addinivalue_line("markers", "embedded: needs the embedded cloud that make up started")
+    config.addinivalue_line("markers", "alone: takes the stack or a part of it away meanwhile")
     config.addinivalue_line("markers", "dev_mode: tests X-User-Roles, which AuthMode=token ignores")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Side by side run those that wait for alerts at the one receiver, and a module of the others."""
+    for item in items:
+        waits = "_receiver" in getattr(item, "fixturenames", ())
+        group = "receiver" if waits else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+    # The longest row first.
+    items.sort(key=lambda item: "_receiver" not in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(autouse=True)

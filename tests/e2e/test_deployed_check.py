@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Physical = dict[str, str]
 
+pytestmark = pytest.mark.alone
+
 
 @contextmanager
 def no_route(aws: Aws, physical: Physical) -> Iterator[None]:

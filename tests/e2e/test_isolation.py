@@ -12,7 +12,14 @@ from tests.e2e.deployed import ByHeader, Connection, unique, wait_for
 from tests.isolation.attempts import Thief, by_role, everything
 from tests.isolation.door import Answer, Request
 from tests.isolation.matrix import ACCESS, rows
-from tests.isolation.side import Side, plant, plant_notification_rules, plant_platform, plant_policy
+from tests.isolation.side import (
+    Side,
+    alerts_of_rules,
+    plant,
+    plant_notification_rules,
+    plant_platform,
+    plant_policy,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,8 +62,7 @@ def sides(api: Api, admin_key: str) -> Iterator[tuple[Side, Side]]:
         side = Side(door, unique(word))
 
         def is_alerting(side: Side = side) -> bool:
-            found = side.send(Request("GET", "/alerts")).body["alerts"]
-            return len(found) >= 2
+            return len(alerts_of_rules(side)) >= 2
 
         def settle(seen: Any = is_alerting) -> None:
             assert wait_for(seen, 30, "both rules fire")

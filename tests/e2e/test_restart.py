@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import RuleMaker
     from tests.e2e.receiver import Receiver
 
-pytestmark = pytest.mark.embedded
+pytestmark = [pytest.mark.embedded, pytest.mark.alone]
 
 
 def test_what_is_stored_survives_a_restart(

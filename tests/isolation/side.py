@@ -284,6 +284,15 @@ def plant_policy(side: Side, days: str = "19") -> None:
     side.send(Request("PUT", path, {"retention_days": days}))
 
 
+def alerts_of_rules(side: Side) -> list[dict[str, Any]]:
+    """Without those of services that wait for approval, which come and go."""
+    return [
+        alert
+        for alert in side.send(Request("GET", "/alerts")).body["alerts"]
+        if not alert["rule_id"].startswith("heal:")
+    ]
+
+
 def _look(side: Side) -> None:
     """What reading gives to be stolen: cursors, and a ticket."""
     for kind, path in (
@@ -295,13 +304,7 @@ def _look(side: Side) -> None:
         body = side.send(Request("GET", path, {"limit": "1"})).body
         assert body["next_cursor"], f"{path} has one page: {body}"
         side.stolen[kind] = body["next_cursor"]
-    # Those of rules: those of services that wait for approval come and go.
-    alerts = [
-        alert
-        for alert in side.send(Request("GET", "/alerts")).body["alerts"]
-        if not alert["rule_id"].startswith("heal:")
-    ]
-    side.stolen["alert_id"], *hidden = [alert["id"] for alert in alerts]
+    side.stolen["alert_id"], *hidden = [alert["id"] for alert in alerts_of_rules(side)]
     side.hidden += hidden
     side.stolen["ticket"] = side.send(Request("POST", "/events/stream/ticket")).body["ticket"]
     me = side.send(Request("GET", "/identity/me")).body
