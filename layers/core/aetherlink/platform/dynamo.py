@@ -21,7 +21,7 @@ from aetherlink.kernel.errors import UnavailableError
 from aetherlink.platform import boundary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
@@ -118,11 +118,12 @@ class Table:
         numbers: Mapping[str, float | set[str]],
         *,
         setting: Mapping[str, Any] | None = None,
+        removing: Sequence[str] = (),
         only_if: str | None = None,
         **values: Any,
     ) -> Item:
-        """Add to numbers and sets of texts, and set others, as a member of a transaction. What is not
-        there counts as 0 or as empty."""
+        """Add to numbers and sets of texts, set others and remove some, as a member of a transaction.
+        What is not there counts as 0 or as empty."""
         names = {f"#n{i}": name for i, name in enumerate(numbers)}
         given: Item = {f":n{i}": number for i, number in enumerate(numbers.values())}
         sets = {f"#s{i}": name for i, name in enumerate(setting or {})}
@@ -130,11 +131,14 @@ class Table:
         update = "ADD " + ", ".join(f"{name} :{name[1:]}" for name in names)
         if sets:
             update += " SET " + ", ".join(f"{name} = :{name[1:]}" for name in sets)
+        gone = {f"#r{i}": name for i, name in enumerate(removing)}
+        if gone:
+            update += " REMOVE " + ", ".join(gone)
         request: Item = {
             "TableName": self.name,
             "Key": to_item({"pk": pk, "sk": sk}),
             "UpdateExpression": update,
-            "ExpressionAttributeNames": {**names, **sets},
+            "ExpressionAttributeNames": {**names, **sets, **gone},
         }
         _conditional(request, only_if, values)
         _give(request, given)
@@ -147,11 +151,19 @@ class Table:
         numbers: Mapping[str, int],
         *,
         setting: Mapping[str, Any] | None = None,
+        removing: Sequence[str] = (),
+        only_if: str | None = None,
+        whole: bool = False,
+        **values: Any,
     ) -> Item:
-        """Add to number attributes, and set others; what they are then."""
-        request = self.add_request(pk, sk, numbers, setting=setting)["Update"]
-        answer = call(lambda: client().update_item(**request, ReturnValues="UPDATED_NEW"))
-        return from_item(answer["Attributes"])
+        """Add to number attributes, set others and remove some; what they are then, or with `whole`
+        what the item is. ConditionFailedError if a condition does not hold."""
+        request = self.add_request(
+            pk, sk, numbers, setting=setting, removing=removing, only_if=only_if, **values
+        )["Update"]
+        returned: Any = "ALL_NEW" if whole else "UPDATED_NEW"
+        answer = call(lambda: client().update_item(**request, ReturnValues=returned))
+        return from_item(answer.get("Attributes", {}))
 
     def set(
         self, pk: str, sk: str, values: Item, *, only_if: str | None = None, **names: Any

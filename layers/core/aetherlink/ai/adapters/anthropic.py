@@ -1,0 +1,49 @@
+"""Anthropic's Messages API (docs.anthropic.com, "Messages"; version 2023-06-01)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aetherlink.ai.adapters import Sent
+from aetherlink.ai.model import Completion
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aetherlink.ai.descriptor import Provider
+    from aetherlink.ai.model import Prompt
+
+VERSION = "2023-06-01"
+
+
+class Anthropic:
+    def request(self, provider: Provider, prompt: Prompt, key: str) -> Sent:
+        body: dict[str, Any] = {
+            "model": provider.model,
+            "max_tokens": min(prompt.max_tokens, provider.max_tokens),
+            "messages": [{"role": str(t.by), "content": t.text} for t in prompt.turns],
+        }
+        if prompt.system:
+            body["system"] = prompt.system
+        # Newer models refuse both at once; who sets neither means nothing by them.
+        if prompt.top_p is not None:
+            body["top_p"] = prompt.top_p
+        elif prompt.temperature is not None:
+            body["temperature"] = prompt.temperature
+        if prompt.stop:
+            body["stop_sequences"] = list(prompt.stop)
+        headers = {"anthropic-version": VERSION, **({"x-api-key": key} if key else {})}
+        return Sent("/v1/messages", headers, body)
+
+    def parse(self, answer: Mapping[str, Any]) -> Completion:
+        usage = answer["usage"]
+        cached = (usage.get("cache_creation_input_tokens") or 0) + (
+            usage.get("cache_read_input_tokens") or 0
+        )
+        return Completion(
+            text="".join(str(p["text"]) for p in answer["content"] if p["type"] == "text"),
+            input_tokens=int(usage["input_tokens"]) + int(cached),
+            output_tokens=int(usage["output_tokens"]),
+            model=str(answer.get("model", "")),
+            is_cut=answer.get("stop_reason") == "max_tokens",
+        )
