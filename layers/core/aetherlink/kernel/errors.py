@@ -13,18 +13,25 @@ ControlPlaneError
 ├── UnprocessableError      422  well-formed, but a field is wrong; names each field
 ├── TooManyRequestsError    429  more at once than we take; says when to come back
 ├── UnavailableError        503  a part of ours did not answer; try again
+├── UpstreamError           502  everybody whom we asked for it failed
 └── TenantBreachError       500  code of ours reached for another tenant's data, and was stopped
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 class ControlPlaneError(Exception):
     """Base of all expected failures; anything else is a bug and becomes a 500."""
 
     title = "Internal error"
+
+    @property
+    def extensions(self) -> dict[str, Any]:
+        """Further members of the problem, for who acts on it by program."""
+        return {}
 
 
 class InvalidError(ControlPlaneError):
@@ -99,6 +106,10 @@ class UnavailableError(ControlPlaneError):
     def __init__(self, message: str, retry_after_seconds: int = 2) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class UpstreamError(ControlPlaneError):
+    title = "Upstream failed"
 
 
 class TenantBreachError(ControlPlaneError):

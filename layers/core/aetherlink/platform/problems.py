@@ -17,6 +17,7 @@ from aetherlink.kernel.errors import (
     UnavailableError,
     UnprocessableError,
     UnsupportedMediaTypeError,
+    UpstreamError,
 )
 from aetherlink.platform.body import Proxy, to_json
 from aetherlink.platform.identity import CHALLENGE
@@ -39,6 +40,7 @@ STATUS_BY_ERROR: dict[type[ControlPlaneError], int] = {
     UnsupportedMediaTypeError: 415,
     UnprocessableError: 422,
     TooManyRequestsError: 429,
+    UpstreamError: 502,
     UnavailableError: 503,
 }
 OUR_FAULT = "Something went wrong on our side"
@@ -56,6 +58,7 @@ def problem(error: ControlPlaneError, event: Proxy) -> Proxy:
         "instance": _cut(str(path), _ROOM_OF_A_PATH),
         "trace_id": trace_id(event),
         **_errors(error, _ROOM),
+        **error.extensions,
     }
     headers = {"Content-Type": "application/problem+json"}
     if isinstance(error, UnauthenticatedError):

@@ -128,6 +128,11 @@ def is_leaving(tenant: str) -> bool:
     return standing.is_leaving or standing.has_left
 
 
+def standing_of(tenant: str) -> Standing:
+    """What the tenant's record says, as it was at most 30 seconds ago."""
+    return _standings().of(tenant)
+
+
 def note_standing(caller: Caller) -> None:
     """Note whether the caller's tenant is leaving: then the request is not noted in its name. Also for
     who was refused before it was admitted."""

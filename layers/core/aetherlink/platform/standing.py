@@ -1,6 +1,7 @@
 """What a tenant's record says of its requests: how many, and whether any still.
 
-    control    pk  <tenant>#tenant    sk  record    state, limits {requests_per_minute}
+    control    pk  <tenant>#tenant    sk  record    state, limits {requests_per_minute, ai_usd_per_day,
+                                                    ai_cache_seconds}
 
 Believed for 30 seconds in each process, also that there is no record: a tenant needs none. (A change
 of a limit, and an offboarding, take that long to be everywhere.)
@@ -33,9 +34,13 @@ _MAX_KNOWN = 20_000
 
 @dataclass(frozen=True)
 class Standing:
-    """`requests_per_minute` None: no limit of its own; 0: none at all."""
+    """`requests_per_minute` None: no limit of its own; 0: none at all. `is_known` False: the record could
+    not be read, and these are what holds for anybody."""
 
     requests_per_minute: int | None = None
+    ai_usd_per_day: float | None = None
+    ai_cache_seconds: int = 0
+    is_known: bool = True
     is_leaving: bool = False
     has_left: bool = False
 
@@ -76,7 +81,7 @@ class Standings:
             return _Known(_standing(self._records.get(f"{tenant}#tenant", "record")), now + MAX_AGE)
         except UnavailableError as error:
             logger.warning("tenant's limits not read", tenant_id=tenant, reason=str(error))
-            known = last or _Known(Standing(), now)
+            known = last or _Known(Standing(is_known=False), now)
             return replace(known, until=now + _RETRY_AFTER)
 
     def forget(self) -> None:
@@ -87,8 +92,11 @@ def _standing(record: dict[str, Any] | None) -> Standing:
     if record is None:
         return Standing()
     state = record.get("state")
+    limits = record.get("limits") or {}
     return Standing(
-        requests_per_minute=(record.get("limits") or {}).get("requests_per_minute"),
+        requests_per_minute=limits.get("requests_per_minute"),
+        ai_usd_per_day=limits.get("ai_usd_per_day"),
+        ai_cache_seconds=limits.get("ai_cache_seconds") or 0,
         is_leaving=state == "offboarding",
         has_left=state == "removed",
     )

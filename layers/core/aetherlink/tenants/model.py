@@ -20,9 +20,21 @@ class State(StrEnum):
 
 
 class Limits(Given):
-    """None: what the parameter RequestsPerMinute says; 0: none."""
+    """`requests_per_minute` None: what the parameter RequestsPerMinute says; 0: none."""
 
     requests_per_minute: int | None = Field(default=None, ge=0, le=10_000_000)
+    ai_usd_per_day: float | None = Field(
+        default=None,
+        ge=0,
+        le=1_000_000,
+        description="What AI work may cost a day (UTC). Null: what AiDailyBudget says; 0: nothing",
+    )
+    ai_cache_seconds: int | None = Field(
+        default=None,
+        ge=0,
+        le=86_400,
+        description="How long an answer of a provider is given again for the same question; 0 or null, not",
+    )
 
 
 class TenantDraft(Given):

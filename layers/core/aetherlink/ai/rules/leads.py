@@ -37,7 +37,7 @@ class Hit:
     how: How
 
 
-_TAG = re.compile(r"</?[A-Za-z][^<>]*>")
+_TAG = re.compile(r"</?[A-Za-z][A-Za-z0-9]*(?:\s[^<>]*)?/?>")
 _ENTITY = re.compile(r"&(?:nbsp|amp|quot|lt|gt|#\d+);")
 
 # One word of a name: a capital, an initial with its dot; in between, particles.
@@ -54,8 +54,11 @@ _TRADE = (
     r"Media|Insurance|Health|Clinics|Retail|Energy|Foods|Analytics|Freight|Security|Enterprises|Holdings|"
     r"Consulting|Studio|Studios|Hotels|Bakery|Print|Shipping|Logistik|Maschinenbau|Stadtwerke|Traders"
 )
-_PART = r"(?:\d{0,2}[^\W\d_a-zß-öø-ÿ][\w'’.&-]*|\d[\w-]*[^\W\d_]\w*|&|and|of|de|del|do|da|des|du|y|e|et|und)"
-_COMPANY = rf"(?:{_PART})(?:[ \t]+(?:{_PART}))*"
+_PART = (
+    r"(?:\d{0,2}[^\W\d_a-zß-öø-ÿ][\w'’&-]*(?:\.\w[\w'’&-]*)*|\d[\w-]*[^\W\d_]\w*|&|and|of|de|del|do|da|des|du|y|e|et|"
+    r"und)"
+)
+_COMPANY = rf"(?:{_PART})(?:[ \t]+(?:{_PART})){{0,7}}"
 
 
 def _label(words: str) -> re.Pattern[str]:
@@ -91,12 +94,14 @@ _INTRODUCTIONS = tuple(
 _COMPANIES = tuple(
     re.compile(pattern)
     for pattern in (
-        rf"\b(?P<company>{_COMPANY}[ \t](?:{_FORM})\b\.?(?:[ \t]&[ \t]Co\.[ \t]KG)?)",
+        rf"\b(?P<company>{_COMPANY}[ \t](?:(?:{_FORM})\b(?:[ \t]&[ \t]Co\.[ \t]KG)?))(?P<dot>\.?)",
         rf"(?i:\b(?:work (?:at|for)|from|von der firma|von der|van|della|(?:de|chez) la société|de la société|"
         rf"trabajo en|chez|firma|our (?:company|startup)|company is|behalf of|procurement for|here with|"
         rf"calling from|founder of|[ck][eftio]o (?:of|@)|we are|we['’]re|we at)),? (?P<company>{_COMPANY})",
-        rf"\b(?P<company>{_COMPANY}[ \t](?:{_TRADE})\b)",
+        rf"{_NAME},? (?i:of|at|@|from|with|de|da|della|von der|von|van|bei|chez|firma) (?P<company>{_COMPANY})",
         rf"(?i:\b(?:of|at|@)) (?P<company>{_COMPANY})",
+        rf"\b(?P<company>{_COMPANY}[ \t](?:{_TRADE})\b)",
+        rf"\b(?P<company>(?:{_TRADE})[ \t]{_COMPANY})",
         r"(?i:\b(?:its|it['’]s|this is) [^\W\d_]+ from )(?P<company>[^\W\d_]+(?: [^\W\d_]+)?)(?=[,.!\n]|$)",
         r"(?i:\bvon der firma )(?P<company>[^\W\d_]+)",
         rf"{_NAME} \((?P<company>{_COMPANY})\)",
@@ -121,6 +126,12 @@ _NO_NAME = frozenset(
     directrice platform managing merhaba hallo hola bonjour guten tag olá buongiorno visitor bot cell card company
     discovery left try email mobile unsere rechnung kundennummer pedido commande""".split()
 )
+_BESIDE = (
+    re.compile(rf"(?P<name>{_NAME}),? ?[,(:<] ?[\w.+-]+@"),
+    re.compile(rf"(?i:\b(?:regards|thanks|cheers|best|gruß|grüße|merci|gracias|cordialement)),? (?P<name>{_NAME})\W*(?:\n|$)"),
+    re.compile(rf"(?P<name>{_NAME}), {_COMPANY}[ \t](?:{_FORM}|{_TRADE})\b"),
+    re.compile(rf"(?P<name>{_NAME}), [^,\n]{{2,30}}, {_COMPANY}[ \t](?:{_FORM}|{_TRADE})\b"),
+)
 _ROLE = re.compile(
     r"\b(?:head|director|vp|ceo|cto|cfo|coo|lead|leiter|manager|engineer|developer|gerente|directrice|procurement|"
     r"founder|sre|sales|platform|managing|senior|officer|it)\b",
@@ -132,15 +143,24 @@ _PHONE_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _NO_PHONE_BEFORE = re.compile(
-    r"(?:order|invoice|ticket|tracking|number is 1z|iban|po|ref|rechnung|kundennummer|pedido|commande|facture|order no|"
+    r"\b(?:order|invoice|ticket|tracking|number is 1z|iban|po|ref|rechnung|kundennummer|pedido|commande|facture|order no|"
     r"street|springfield|account|customer|id|hrb|ust-idnr|no)\W*(?:no|nr|number|is|lautet|[a-z]{2}\d{2})?\W*$",
     re.IGNORECASE,
 )
 _NO_PHONE = re.compile(
-    r"\d{1,3}(?:\.\d{1,3}){3}|\d{4}-\d{2}-\d{2}.*|\d{1,2}[./]\d{1,2}[./]\d{2,4}.*|\d{1,3}(?:[.,]\d{3})+.*|\d{8}-\d{4}|"
-    r"\d{3,4}[-–]\d{3,4}|\d{5}-\d{4}"
+    r"\d{1,3}(?:\.\d{1,3}){3}|(?:19|20)\d{2}-\d{2}-\d{2}.*|\d{1,2}[./]\d{1,2}[./](?:\d{2}|\d{4})\b.*|"
+    r"\d{1,3}(?:[.,]\d{3})+(?:[.,]\d{2})?|\d{8}-\d{4}|\d{5}-\d{4}"
 )
-_SPECIFIC = ("extract", "aether", "noreply", "no-reply")
+# Two numbers of as many digits with a dash are rather from one to the other.
+_RANGE = re.compile(r"\d{3,4}[-–]\d{3,4}")
+_OLD = re.compile(r"\b(?:stop calling|old|former|wrong)\b", re.IGNORECASE)
+_ASKED = re.compile(r"\b(?P<what>name|company)\?\s*\n[^:\n]*:[ \t]*(?P<value>[^\n]+)", re.IGNORECASE)
+# "Sanne de Vries van Tulp Software": what follows the last particle is more than a family name.
+_BELONGING = re.compile(rf"[ \t]{_PARTICLE}(?:[ \t]{_PARTICLE})*[ \t]{_WORD}[ \t]{_WORD}$")
+# Legal forms that are written with a full stop.
+_DOTTED = re.compile(r"\b(?:Inc|Ltd|Corp|Co|S\.L|S\.A|B\.V|S\.r\.l|S\.p\.A|L\.L\.C)$")
+# Where words in capitals are no end of a sentence.
+_STOPS = re.compile(r"[ \t](?:FROM|OF|AT|CALL|AND|PLEASE|IS|WITH|FOR|MAIL|EMAIL)\b")
 
 
 def find(text: str) -> dict[str, Hit]:
@@ -153,13 +173,12 @@ def find(text: str) -> dict[str, Hit]:
         ("email", _email(plain)),
         ("phone", _phone(plain)),
         ("name", _name(plain)),
-        ("company", _company(plain)),
     ):
         if hit:
             hits[name] = hit
-    name, company = hits.get("name"), hits.get("company")
-    if name and company and company.found.text == name.found.text:
-        del hits["company"]
+    company = _company(plain, hits["name"].found.text if "name" in hits else "")
+    if company:
+        hits["company"] = company
     return hits
 
 
@@ -199,7 +218,7 @@ def _email(text: str) -> Hit | None:
             score += 2
         if re.search(r"\b(?:to|cc|noreply)\b\W*$", line, re.I) and not re.search(r"write to\W*$|Reply-To", line, re.I):
             score -= 3
-        if re.search(r"\bnot my\b|told to write to", before, re.I):
+        if re.search(r"\bnot my\b|told to write to", before.rpartition("@")[2], re.I):
             score -= 4
         if re.match(r"(?:no-?reply|sales|support|info)@|.*@aether\.", match.group(), re.I):
             score -= 2
@@ -229,11 +248,13 @@ def _phone(text: str) -> Hit | None:
         is_called = bool(_PHONE_BEFORE.search(line))
         if not 7 <= count <= 15 or _NO_PHONE.fullmatch(value) or _NO_PHONE_BEFORE.search(line):
             continue
+        if _RANGE.fullmatch(value) and not is_called:
+            continue
         has_shape = value.startswith(("+", "(", "0")) or re.search(r"\d[ .\-/]\d", value)
         if not (is_called or has_shape) or (not is_called and re.search(r"[€$£]\s?$", line)):
             continue
         score = 2 * is_called + value.startswith(("+", "0", "("))
-        if re.search(r"\b(?:stop calling|old)\b", line, re.I):
+        if _OLD.search(line) or _OLD.search(without[end : end + 25].partition(".")[0]):
             score -= 4
         if best is None or score > best[0]:
             how = How.LABEL if is_called else How.SHAPE
@@ -252,6 +273,11 @@ def _name(text: str) -> Hit | None:
         if value and re.fullmatch(r"[^\W\d_][\w .'’-]{0,79}", value) and not EMAIL.search(value):
             start = text.index(value, match.start("value"))
             return Hit(_found(text, start, start + len(value)), How.LABEL)
+    for match in _ASKED.finditer(text):
+        if match.group("what").casefold() == "name":
+            hit = _as_name(text, match.start("value"), match.end("value"), How.LABEL)
+            if hit:
+                return hit
     for pattern in _INTRODUCTIONS[:4]:
         for match in pattern.finditer(text):
             hit = _as_name(text, match.start("name"), match.end("name"), How.PHRASE)
@@ -261,7 +287,17 @@ def _name(text: str) -> Hit | None:
         hit = _as_name(text, match.start("name"), match.end("name"), How.PLACE)
         if hit:
             return hit
-    return _signed(text) or _introduced(text)
+    return _signed(text) or _beside(text) or _introduced(text)
+
+
+def _beside(text: str) -> Hit | None:
+    """A whole name just before an address or a company's legal form, or after a closing within a line."""
+    for pattern in _BESIDE:
+        match = pattern.search(text)
+        hit = _as_name(text, match.start("name"), match.end("name"), How.PLACE) if match else None
+        if hit and " " in hit.found.text:
+            return hit
+    return None
 
 
 def _introduced(text: str) -> Hit | None:
@@ -310,6 +346,11 @@ def _whole_name(text: str, at: int, line: str) -> Hit | None:
 
 def _as_name(text: str, start: int, end: int, how: How, *, least: int = 0) -> Hit | None:
     value = text[start:end]
+    for pattern in (_STOPS, _BELONGING):
+        cut = pattern.search(value)
+        if cut:
+            value = value[: cut.start()]
+            end = start + len(value)
     words = value.split()
     while words and words[-1].casefold().strip(".,") in _NO_NAME:
         words.pop()
@@ -334,7 +375,7 @@ def _as_name(text: str, start: int, end: int, how: How, *, least: int = 0) -> Hi
 # ------------------------------------------------------------------ company
 
 
-def _company(text: str) -> Hit | None:
+def _company(text: str, name: str) -> Hit | None:
     for match in _COMPANY_LABEL.finditer(text):
         value = re.split(r"[,(]", match.group("value"))[0].strip(" .-") + (
             "." if re.search(r"(?:Inc|S\.L|S\.A|B\.V|Co|S\.r\.l)\.\s*$", match.group("value")) else ""
@@ -344,13 +385,24 @@ def _company(text: str) -> Hit | None:
             start = text.index(value, match.start("value"))
             return Hit(_found(text, start, start + len(value)), How.LABEL)
     without = EMAIL.sub(lambda m: "@" * len(m.group()), text)
+    for match in _ASKED.finditer(without):
+        if match.group("what").casefold() == "company":
+            hit = _as_company(text, without, match.start("value"), match.group("value").strip())
+            if hit:
+                return hit
     for pattern in _COMPANIES:
         for match in pattern.finditer(without):
             value = match.group("company").strip(" ,-")
+            cut = _STOPS.search(value)
+            value = value[: cut.start()] if cut else value
+            if "dot" in pattern.groupindex and match.group("dot") and _DOTTED.search(value):
+                value += "."
+            if re.search(r"\b(?:referral|number|message|sent) from $", without[: match.start("company")][-20:], re.I):
+                continue
             hit = _as_company(text, without, match.start("company"), value)
-            if hit:
+            if hit and hit.found.text != name:
                 return hit
-    return _below_the_name(text)
+    return _below_the_name(text, name)
 
 
 def _as_company(text: str, without: str, start: int, value: str) -> Hit | None:
@@ -367,26 +419,29 @@ def _as_company(text: str, without: str, start: int, value: str) -> Hit | None:
     value = value.removesuffix("'s").removesuffix("’s")
     if len(value.strip(".")) < 2 or not without.startswith(value, start):
         return None
-    if value.endswith(".") and not re.search(rf"\b(?:{_FORM})\.$", value):
+    if value.endswith(".") and not _DOTTED.search(value[:-1]):
         value = value[:-1]
     if not re.search(r"[^\W\d_]", value) or re.fullmatch(r"(?:Berlin|London|Paris|Monday|Friday)", value):
         return None
     return Hit(_found(text, start, start + len(value)), How.PHRASE)
 
 
-def _below_the_name(text: str) -> Hit | None:
-    """In a signature, the line after the name and the role."""
+def _below_the_name(text: str, name: str) -> Hit | None:
+    """In a signature: beside the role, or the line after the name and the role."""
     lines = list(_lines(text))
-    for number, (_start, line) in enumerate(lines):
-        if _whole_name(text, _start, line) is None or "@" in line:
-            continue
-        for at, below in lines[number + 1 : number + 4]:
-            stripped = below.strip(" ,|-")
-            if not stripped or _ROLE.search(stripped) or EMAIL.search(stripped) or NUMBER.search(stripped):
+    at_name = next((n for n, (_, line) in enumerate(lines) if name and name in line), None)
+    if at_name is None or not _whole_name(text, *lines[at_name]):
+        return None
+    for start, line in lines[at_name : at_name + 4]:
+        for part in re.finditer(r"[^,|/–]+|(?<= )-(?= )", line):
+            piece = part.group().strip(" -")
+            if not piece or piece == name or name in piece or _CLOSING.match(piece):
                 continue
-            if re.fullmatch(_COMPANY, stripped) and not _CLOSING.match(stripped):
-                start = text.index(stripped, at)
-                return Hit(_found(text, start, start + len(stripped)), How.PLACE)
+            if _ROLE.search(piece) or EMAIL.search(piece) or NUMBER.search(piece) or ":" in piece:
+                continue
+            if re.fullmatch(rf"{_COMPANY}\.?", piece) and piece.casefold() not in _NO_NAME:
+                found = text.index(piece, start + part.start())
+                return Hit(_found(text, found, found + len(piece)), How.PLACE)
     return None
 
 
