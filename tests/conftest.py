@@ -41,6 +41,9 @@ os.environ.update(
     HEAL_TARGETS="",
     MONITORED_SERVICES="",
     MAX_STREAMS="3",
+    PROVIDER_ORDER="claude,openai,ollama,rules",
+    AI_SECRETS="test",
+    AI_DAILY_BUDGET="0",
     POWERTOOLS_TRACE_DISABLED="true",
 )
 os.environ.pop("AWS_ENDPOINT_URL", None)

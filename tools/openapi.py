@@ -29,6 +29,7 @@ HANDLERS = (
     "functions.alerts.api",
     "functions.notify.api",
     "functions.ingest.api",
+    "functions.ai.api",
     "functions.heal.api",
     "functions.heal.runner",
 )

@@ -8,7 +8,7 @@ from aws_lambda_powertools.event_handler import Response
 
 from aetherlink.center import service as center
 from aetherlink.kernel.access import no_such_route
-from aetherlink.platform.config import config
+from aetherlink.platform.config import config, order_config
 from aetherlink.platform.http import create_app, options, serve
 
 app = create_app()
@@ -21,7 +21,7 @@ def index() -> dict[str, Any]:
 
 @app.get("/ping", summary="Whether the API answers")
 def ping() -> dict[str, Any]:
-    return center.ping_with_providers()
+    return center.ping_with_providers(order_config().provider_order)
 
 
 @app.get("/ops/ping", summary="Whether the command center answers")

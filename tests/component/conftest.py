@@ -63,6 +63,7 @@ HANDLERS = {
     "AlertsApi": "functions.alerts.api",
     "NotificationsApi": "functions.notify.api",
     "IngestApi": "functions.ingest.api",
+    "AiApi": "functions.ai.api",
     "HealApi": "functions.heal.api",
     "HealRunner": "functions.heal.runner",
 }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aetherlink.events.keeping import Keeping, PolicyStore
 from aetherlink.events.store import EventStore, OverviewStore
+from aetherlink.kernel.errors import UnavailableError
 from aetherlink.kernel.tenancy import SYSTEM, TenantId
 from aetherlink.kernel.time import utc_now
 from aetherlink.platform.config import config
@@ -16,6 +17,8 @@ from aetherlink.platform.dynamo import Table
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from aetherlink.ai.adapters import Adapter
+    from aetherlink.ai.service import Orchestrator
     from aetherlink.alerts.alarm import QueueAlarm
     from aetherlink.alerts.announcing import Announcer
     from aetherlink.alerts.backtest import Backtests
@@ -585,6 +588,86 @@ def sealer() -> Sealer:
     from aetherlink.audit.sealer import Sealer  # noqa: PLC0415
 
     return Sealer(audit_store(), event_store(), utc_now, stage=config().stage)
+
+
+@cache
+def orchestrator() -> Orchestrator:
+    """Built with the first question: descriptor and adapters take longer than a ping may.
+
+    Raises UnavailableError for a descriptor or a ProviderOrder that makes no sense."""
+    import json  # noqa: PLC0415
+    import random  # noqa: PLC0415
+    import time  # noqa: PLC0415
+
+    from aetherlink.ai.adapters.anthropic import Anthropic  # noqa: PLC0415
+    from aetherlink.ai.adapters.ollama import Ollama  # noqa: PLC0415
+    from aetherlink.ai.adapters.openai import OpenAi  # noqa: PLC0415
+    from aetherlink.ai.adapters.wire import Wire  # noqa: PLC0415
+    from aetherlink.ai.breakers import Breakers  # noqa: PLC0415
+    from aetherlink.ai.cache import Cache  # noqa: PLC0415
+    from aetherlink.ai.descriptor import DescriptorError, Kind, load, parse_order  # noqa: PLC0415
+    from aetherlink.ai.keys import Keys  # noqa: PLC0415
+    from aetherlink.ai.purse import Purse  # noqa: PLC0415
+    from aetherlink.ai.router import Router  # noqa: PLC0415
+    from aetherlink.ai.service import Orchestrator  # noqa: PLC0415
+    from aetherlink.events.schemas import Validator  # noqa: PLC0415
+    from aetherlink.platform import rates  # noqa: PLC0415
+    from aetherlink.platform.config import ai_config  # noqa: PLC0415
+    from aetherlink.platform.outbound import Outbound, parse_allow_list  # noqa: PLC0415
+
+    settings = ai_config()
+    try:
+        descriptor = load(config().stage, urls=settings.provider_urls)
+        ranks = parse_order(settings.provider_order, descriptor)
+    except DescriptorError as error:
+        raise UnavailableError(str(error), 60) from error
+    outbound = Outbound(parse_allow_list(config().outbound_allow))
+    keys = Keys(settings.ai_secrets)
+    adapters: dict[Kind, Adapter] = {
+        kind: Wire(outbound, form, keys.get, keys.forget, utc_now)
+        for kind, form in (
+            (Kind.ANTHROPIC, Anthropic()),
+            (Kind.OPENAI, OpenAi()),
+            (Kind.OLLAMA, Ollama()),
+        )
+    }
+    if any(provider.type is Kind.BEDROCK for rank in ranks for provider in rank):
+        from aetherlink.ai.adapters.bedrock import Bedrock  # noqa: PLC0415
+
+        adapters[Kind.BEDROCK] = Bedrock()
+    breakers = Breakers(control_table(), descriptor.breaker, utc_now)
+    purse = Purse(control_table(), utc_now)
+    validators: dict[str, Validator] = {}
+
+    def validator(schema: Mapping[str, Any]) -> Validator:
+        text = json.dumps(schema, sort_keys=True)
+        if text not in validators:
+            validators[text] = Validator(dict(schema))
+        return validators[text]
+
+    router = Router(
+        ranks,
+        adapters,
+        breakers,
+        purse,
+        deadline_seconds=descriptor.deadline_seconds,
+        now=utc_now,
+        clock=time.monotonic,
+        draw=random.random,
+    )
+    return Orchestrator(
+        descriptor,
+        ranks,
+        router,
+        purse,
+        Cache(control_table(), utc_now),
+        event_store(),
+        breakers,
+        standing_of=rates.standing_of,
+        validator=validator,
+        daily_budget_usd=settings.ai_daily_budget,
+        now=utc_now,
+    )
 
 
 def verifier() -> Verifier:

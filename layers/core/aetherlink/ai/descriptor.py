@@ -168,11 +168,6 @@ def parse_order(text: str, descriptor: Descriptor) -> Ranks:
     return tuple(ranks)
 
 
-def order_names(text: str) -> list[str]:
-    """The names in ProviderOrder, as they stand."""
-    return [name for name in (part.strip() for part in re.split(r"[,|]", text)) if name]
-
-
 def parse_urls(text: str) -> dict[str, str]:
     """ProviderUrls: `ollama=http://10.0.3.7:11434,openai=https://gateway.example/v1`."""
     found = {}

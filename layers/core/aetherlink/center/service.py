@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.resources import files
 from typing import Any, Protocol
 
@@ -24,9 +25,13 @@ def ping() -> dict[str, Any]:
     return {"status": "ok", "service": SERVICE, "version": __version__}
 
 
-def ping_with_providers() -> dict[str, Any]:
-    """With the AI providers in their order; this release has no AI part, hence none."""
-    return {**ping(), "providers": []}
+def ping_with_providers(order: str) -> dict[str, Any]:
+    """With the AI providers in their order, as parameter ProviderOrder has them."""
+    return {**ping(), "providers": provider_names(order)}
+
+
+def provider_names(order: str) -> list[str]:
+    return [name for name in re.split(r"[,|\s]+", order) if name]
 
 
 def ui_health() -> dict[str, str]:

@@ -18,8 +18,7 @@ _OPS = ["operator", "admin"]
 # Name, where it answers, who may use it, and what it is (contract, Command center).
 _PARTS: tuple[tuple[str, str, list[str], list[str]], ...] = (
     ("aether-command-center", "/ops/ping", _OPS, ["ops", "registry"]),
-    # Its own ping comes with the orchestrator; until then the command center answers for it.
-    ("aether-ai-orchestrator", "/ping", ["agent", *_OPS], ["ai", "orchestrator", "phase-ii"]),
+    ("aether-ai-orchestrator", "/ai/ping", ["agent", *_OPS], ["ai", "orchestrator", "phase-ii"]),
     ("aether-auto-heal", "/autoheal/ping", ["viewer", "agent", *_OPS], ["ops", "healing"]),
     ("aether-crm-ui", "/health.json", [], ["ui", "console"]),
 )

@@ -123,6 +123,15 @@ ROUTES: Final[dict[tuple[str, str], Roles]] = {
     ("POST", "/ingest/ping/{key}"): MONITOR,
     ("GET", "/ingest/ping/{key}/{word}"): MONITOR,
     ("POST", "/ingest/ping/{key}/{word}"): MONITOR,
+    ("GET", "/ai/ping"): OPEN,
+    ("GET", "/ai/health"): OPEN,
+    ("GET", "/ai/usage"): OPS,
+    ("GET", "/providers/health"): ANYONE,
+    ("POST", "/providers/{name}/reset"): OPS,
+    ("POST", "/orchestrate"): PUBLISHERS,
+    ("POST", "/summaries/extract-lead"): PUBLISHERS,
+    ("POST", "/v1/chat/completions"): PUBLISHERS,
+    ("GET", "/v1/models"): PUBLISHERS,
     ("GET", "/identity/me"): (*ANYONE, Role.SERVICE),
     ("POST", "/identity/keys"): ADMIN,
     ("GET", "/identity/keys"): ADMIN,
@@ -157,6 +166,10 @@ NOT_AUDITED: Final[frozenset[tuple[str, str]]] = frozenset(
         ("POST", "/ingest/pagerduty/v2/enqueue"),
         ("POST", "/ingest/ping/{key}"),
         ("POST", "/ingest/ping/{key}/{word}"),
+        # Each leaves an event that names who asked, whom, and what it cost.
+        ("POST", "/orchestrate"),
+        ("POST", "/summaries/extract-lead"),
+        ("POST", "/v1/chat/completions"),
         # It shows what a rule would say, and sends nothing.
         ("POST", "/notifications/test"),
     }
@@ -170,6 +183,8 @@ NOT_AUDITED: Final[frozenset[tuple[str, str]]] = frozenset(
 #   again does no more; so does switching an endpoint on, and what a link in a message does
 # - what other systems say names its incident (ingest/incident.py), and a ping counts as one more
 # - a run of the healer heals nothing twice, and an approval is decided once
+# - a question put twice is answered twice, which changes nothing; who would rather not pay twice has
+#   the tenant's limits.ai_cache_seconds. A breaker that is closed stays so
 # - a stream's ticket is a secret that is not kept, so a repeated answer would be worth nothing
 CREATES: Final[frozenset[tuple[str, str]]] = frozenset(
     {

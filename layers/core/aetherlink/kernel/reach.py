@@ -84,6 +84,8 @@ SHARED: Final[Mapping[tuple[str, str], Shared]] = {
     (CONTROL, "system#health"): Shared(),
     (CONTROL, "system#healing"): Shared(),
     (CONTROL, "system#silences"): Shared(),
+    # How AI providers fare with all tenants together: numbers, and what they answer without.
+    (CONTROL, "system#ai-providers"): Shared(writes=True),
     # How many types there are of all tenants: a number, and the limit on it.
     (CONTROL, "*#types"): Shared(writes=True),
     # Every tenant's retention stands in one partition, so that one read has them all.

@@ -104,6 +104,21 @@ class HealConfig(Shape):
     heal_queue: str = ""
 
 
+class AiConfig(Shape):
+    """What the orchestrator is told besides. Keys are read where they are kept, never from here."""
+
+    provider_order: str = ""
+    provider_urls: str = ""
+    ai_secrets: str = Field(default="", description="What the keys' names begin with")
+    ai_daily_budget: float = Field(default=0, ge=0, description="USD a tenant and day; 0, no limit")
+
+
+class OrderConfig(Shape):
+    """What of the orchestrator the command center's ping says."""
+
+    provider_order: str = ""
+
+
 class StreamConfig(Shape):
     """What the live stream is told besides."""
 
@@ -167,6 +182,16 @@ def registry_config() -> RegistryConfig:
 @cache
 def heal_config() -> HealConfig:
     return _read(HealConfig)
+
+
+@cache
+def ai_config() -> AiConfig:
+    return _read(AiConfig)
+
+
+@cache
+def order_config() -> OrderConfig:
+    return _read(OrderConfig)
 
 
 @cache
