@@ -320,6 +320,7 @@ def forget() -> None:
     for module in (behind, tally, rates):
         module.forget()
     wiring.one_click_key.cache_clear()
+    wiring.orchestrator.cache_clear()
     wiring.keeping()._read_at = None
     wiring.subscriptions()._read_at = None
     wiring.notification_rules()._known.clear()

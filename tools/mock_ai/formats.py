@@ -43,11 +43,12 @@ def _text(content: Any) -> str:
 
 
 def _turns(messages: list[Body], roles: set[str]) -> str:
-    """The last thing that the user said; turns have to be of `roles`."""
+    """What is asked: the turn that brings data, else the last one; turns have to be of `roles`."""
     for message in messages:
         if message.get("role") not in roles or "content" not in message:
             raise RefusedError(f"messages: a role of {sorted(roles)} and content are required")
-    return _text(messages[-1]["content"])
+    said = [_text(message["content"]) for message in messages]
+    return next((text for text in said if text.startswith("<data>")), said[-1])
 
 
 # ------------------------------------------------------------------ Anthropic

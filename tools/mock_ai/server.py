@@ -52,7 +52,9 @@ class MockAi:
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), daemon=True
+        )
 
     def start(self) -> MockAi:
         self._thread.start()
@@ -98,7 +100,7 @@ class MockAi:
 
 def reply(system: str, said: str) -> str:
     """What a good model would say: to data what our rules find in it, to people a polite word."""
-    if "<data>" in said:
+    if said.startswith("<data>"):
         payload = json.loads(said.partition("<data>")[2].rpartition("</data>")[0])
         for name, inside in (
             ("extract-lead", "raw_text" in payload),
@@ -157,7 +159,10 @@ def _handler(mock: MockAi) -> type[BaseHTTPRequestHandler]:
                 told, more = form.error(int(order.does))
                 if order.body is not None:
                     told = json.loads(order.body)
-                headers = {**more, **({"retry-after": order.retry_after} if order.retry_after else {})}
+                headers = {
+                    **more,
+                    **({"retry-after": order.retry_after} if order.retry_after else {}),
+                }
                 self._answer(int(order.does), told, headers)
             else:
                 text = order.text

@@ -92,7 +92,13 @@ class Breakers:
         item = self._table.add(
             _PK,
             breaker.name,
-            {"total_calls": 1, "failed_calls": 1, "in_a_row": 1, f"c{current}": 1, f"f{current}": 1},
+            {
+                "total_calls": 1,
+                "failed_calls": 1,
+                "in_a_row": 1,
+                f"c{current}": 1,
+                f"f{current}": 1,
+            },
             setting={"last_checked": to_text(now), "last_error": str(error)[:_ERROR]},
             removing=_counts(breaker, keep=(current, current - 1)),
             whole=True,

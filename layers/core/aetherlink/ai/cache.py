@@ -1,6 +1,6 @@
 """Answers that were given already, for tenants who want that: the same question, word for word.
 
-    control    pk  <tenant>#ai-cache    sk  <SHA-256 of what was asked>    answer, expires_at
+control    pk  <tenant>#ai-cache    sk  <SHA-256 of what was asked>    answer, expires_at
 """
 
 from __future__ import annotations

@@ -43,7 +43,9 @@ def parse(text: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def judge(check: Check, validator: Validator | None, payload: Mapping[str, Any], text: str) -> Judged:
+def judge(
+    check: Check, validator: Validator | None, payload: Mapping[str, Any], text: str
+) -> Judged:
     """What is taken of a model's answer to `payload`."""
     if validator is None:
         return Judged(text) if text.strip() else Judged(flaws=("the answer is empty",))
@@ -52,7 +54,9 @@ def judge(check: Check, validator: Validator | None, payload: Mapping[str, Any],
         return Judged(flaws=("the answer is not one JSON object",))
     flaws = validator.flaws(said, at="")
     if flaws:
-        return Judged(flaws=tuple(f"{f.pointer or 'answer'}: {f.detail}" for f in flaws[:MAX_FLAWS]))
+        return Judged(
+            flaws=tuple(f"{f.pointer or 'answer'}: {f.detail}" for f in flaws[:MAX_FLAWS])
+        )
     return _CHECKS[check](payload, said)
 
 
@@ -106,7 +110,9 @@ def _place(field: str, value: Any, haystack: Haystack, hit: Hit | None) -> Found
     found = haystack.find_phone(value) if field == "phone" else haystack.find(value)
     if found is None or (field == "email" and not EMAIL.fullmatch(found.text)):
         return None
-    if field in ("name", "company") and (not re.search(r"[^\W\d_]", found.text) or "@" in found.text):
+    if field in ("name", "company") and (
+        not re.search(r"[^\W\d_]", found.text) or "@" in found.text
+    ):
         return None
     return found
 
@@ -117,7 +123,9 @@ def confidence(field: str, found: Found, hit: Hit | None, *, is_model: bool) -> 
     sum of these is certainty; a person confirms.
     """
     score = 0.4
-    if field == "email" or (field == "phone" and found.text.lstrip().startswith(("+", "00", "(", "0"))):
+    if field == "email" or (
+        field == "phone" and found.text.lstrip().startswith(("+", "00", "(", "0"))
+    ):
         score += 0.2
     agrees = hit is not None and hit.found.text == found.text
     if agrees and hit:

@@ -188,7 +188,9 @@ def load(stage: str, *, urls: str = "", folder: Traversable | None = None) -> De
         given = _laid_over(given, _read(own))
     for name, url in parse_urls(urls).items():
         if name not in given.get("providers", {}):
-            raise DescriptorError(f"ProviderUrls names '{name}', which the descriptor does not have")
+            raise DescriptorError(
+                f"ProviderUrls names '{name}', which the descriptor does not have"
+            )
         given["providers"][name] = {**given["providers"][name], "url": url}
     try:
         return Descriptor.model_validate(given)

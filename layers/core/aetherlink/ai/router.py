@@ -100,7 +100,9 @@ class Router:
                 answered = _by_rule(task, provider)
             else:
                 answered = call.ask(provider, states[provider.name], order[place + 1 :])
-            routed = replace(answered, attempts=(*routed.attempts, *answered.attempts), order=named(order))
+            routed = replace(
+                answered, attempts=(*routed.attempts, *answered.attempts), order=named(order)
+            )
             if routed.provider:
                 break
         took = round((self._clock() - begun) * 1000)

@@ -200,7 +200,13 @@ class Orchestrator:
     def models(self) -> list[dict[str, Any]]:
         """What a chat may name, in OpenAI's words."""
         return [
-            {"id": p.name, "object": "model", "created": 0, "owned_by": str(p.type), "model": p.model}
+            {
+                "id": p.name,
+                "object": "model",
+                "created": 0,
+                "owned_by": str(p.type),
+                "model": p.model,
+            }
             for p in self._providers()
             if p.can(CHAT)
         ]
@@ -226,7 +232,9 @@ class Orchestrator:
             capability.name,
             _prompt(capability, payload),
             judge=lambda text: _judged(capability.check, output, payload, text),
-            by_rule=(lambda: checks.ruled(capability.check, payload, rules(payload))) if rules else None,
+            by_rule=(lambda: checks.ruled(capability.check, payload, rules(payload)))
+            if rules
+            else None,
         )
         routed = self._run(caller, capability, task)
         answer = {

@@ -22,7 +22,14 @@ SOURCE = "aether-ai-orchestrator"
 
 
 def events(
-    routed: Routed, intent: str, tenant: TenantId, now: datetime, *, by: str, trace_id: str, summary: bool
+    routed: Routed,
+    intent: str,
+    tenant: TenantId,
+    now: datetime,
+    *,
+    by: str,
+    trace_id: str,
+    summary: bool,
 ) -> list[Event]:
     """Those of one call: one where the first that was asked answered, two where another did."""
 

@@ -82,7 +82,13 @@ def to_item(values: Item) -> Item:
 
 def _storable(value: Any) -> Any:
     # boto3 takes no floats, since most have no exact decimal; their shortest decimal is what we mean.
-    return Decimal(repr(value)) if isinstance(value, float) else value
+    if isinstance(value, float):
+        return Decimal(repr(value))
+    if isinstance(value, dict):
+        return {name: _storable(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_storable(inner) for inner in value]
+    return value
 
 
 def from_item(item: Item) -> Item:

@@ -8,7 +8,8 @@ from typing import Any
 from aetherlink.ai.grounding import EMAIL, URL, numbers
 
 _MONEY = re.compile(
-    r"(?:[$€£¥]\s?\d[\d.,]*(?:\s?(?:k|m|bn))?\b|\b\d[\d.,]*\s?(?:USD|EUR|GBP|CHF|€|£|\$))", re.IGNORECASE
+    r"(?:[$€£¥]\s?\d[\d.,]*(?:\s?(?:k|m|bn))?\b|\b\d[\d.,]*\s?(?:USD|EUR|GBP|CHF|€|£|\$))",
+    re.IGNORECASE,
 )
 _MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
 _DATE = re.compile(

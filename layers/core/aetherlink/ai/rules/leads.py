@@ -76,7 +76,9 @@ _COMPANY_LABEL = _label(
     r"company(?: name)?|organi[sz]ation|employer|firm|business|firma|unternehmen|entreprise|soci[ée]t[ée]|empresa|"
     r"azienda|bedrijf|företag|prospect|account|inbound"
 )
-_FIRST_LABEL = re.compile(r"\b(?:first|last|given|family|sur|vor|nach) ?name\b|prénom|apellido", re.IGNORECASE)
+_FIRST_LABEL = re.compile(
+    r"\b(?:first|last|given|family|sur|vor|nach) ?name\b|prénom|apellido", re.IGNORECASE
+)
 _INTRODUCTIONS = tuple(
     re.compile(pattern)
     for pattern in (
@@ -114,7 +116,8 @@ _CLOSING = re.compile(
     re.IGNORECASE,
 )
 _HEADER = re.compile(
-    rf"^>? ?(?:From|On .{{0,40}}?):? ?\"?(?P<name>{_NAME})\"? (?:<|&lt;)(?P<email>[^>\s]+@[^>\s]+)>", re.MULTILINE
+    rf"^>? ?(?:From|On .{{0,40}}?):? ?\"?(?P<name>{_NAME})\"? (?:<|&lt;)(?P<email>[^>\s]+@[^>\s]+)>",
+    re.MULTILINE,
 )
 # Words with a capital that are nobody's name.
 _NO_NAME = frozenset(
@@ -128,7 +131,9 @@ _NO_NAME = frozenset(
 )
 _BESIDE = (
     re.compile(rf"(?P<name>{_NAME}),? ?[,(:<] ?[\w.+-]+@"),
-    re.compile(rf"(?i:\b(?:regards|thanks|cheers|best|gruß|grüße|merci|gracias|cordialement)),? (?P<name>{_NAME})\W*(?:\n|$)"),
+    re.compile(
+        rf"(?i:\b(?:regards|thanks|cheers|best|gruß|grüße|merci|gracias|cordialement)),? (?P<name>{_NAME})\W*(?:\n|$)"
+    ),
     re.compile(rf"(?P<name>{_NAME}), {_COMPANY}[ \t](?:{_FORM}|{_TRADE})\b"),
     re.compile(rf"(?P<name>{_NAME}), [^,\n]{{2,30}}, {_COMPANY}[ \t](?:{_FORM}|{_TRADE})\b"),
 )
@@ -154,7 +159,9 @@ _NO_PHONE = re.compile(
 # Two numbers of as many digits with a dash are rather from one to the other.
 _RANGE = re.compile(r"\d{3,4}[-–]\d{3,4}")
 _OLD = re.compile(r"\b(?:stop calling|old|former|wrong)\b", re.IGNORECASE)
-_ASKED = re.compile(r"\b(?P<what>name|company)\?\s*\n[^:\n]*:[ \t]*(?P<value>[^\n]+)", re.IGNORECASE)
+_ASKED = re.compile(
+    r"\b(?P<what>name|company)\?\s*\n[^:\n]*:[ \t]*(?P<value>[^\n]+)", re.IGNORECASE
+)
 # "Sanne de Vries van Tulp Software": what follows the last particle is more than a family name.
 _BELONGING = re.compile(rf"[ \t]{_PARTICLE}(?:[ \t]{_PARTICLE})*[ \t]{_WORD}[ \t]{_WORD}$")
 # Legal forms that are written with a full stop.
@@ -214,9 +221,15 @@ def _email(text: str) -> Hit | None:
         before = text[max(0, match.start() - 40) : match.start()]
         line = before.rpartition("\n")[2]
         score = 0
-        if re.search(r"(?:e-?mail|mail|correo|courriel|e-post|write to|reach me)\W*(?:is|me)?\W*$", line, re.I):
+        if re.search(
+            r"(?:e-?mail|mail|correo|courriel|e-post|write to|reach me)\W*(?:is|me)?\W*$",
+            line,
+            re.I,
+        ):
             score += 2
-        if re.search(r"\b(?:to|cc|noreply)\b\W*$", line, re.I) and not re.search(r"write to\W*$|Reply-To", line, re.I):
+        if re.search(r"\b(?:to|cc|noreply)\b\W*$", line, re.I) and not re.search(
+            r"write to\W*$|Reply-To", line, re.I
+        ):
             score -= 3
         if re.search(r"\bnot my\b|told to write to", before.rpartition("@")[2], re.I):
             score -= 4
@@ -230,8 +243,12 @@ def _email(text: str) -> Hit | None:
 
 def _lonely(text: str) -> Hit | None:
     """A general address is better than none, if nobody else's stands there."""
-    found = [m for m in EMAIL.finditer(text) if not re.match(r"no-?reply@|.*@aether\.", m.group(), re.I)]
-    return Hit(_found(text, found[0].start(), found[0].end()), How.SHAPE) if len(found) == 1 else None
+    found = [
+        m for m in EMAIL.finditer(text) if not re.match(r"no-?reply@|.*@aether\.", m.group(), re.I)
+    ]
+    return (
+        Hit(_found(text, found[0].start(), found[0].end()), How.SHAPE) if len(found) == 1 else None
+    )
 
 
 # ------------------------------------------------------------------ phone
@@ -339,7 +356,9 @@ def _whole_name(text: str, at: int, line: str) -> Hit | None:
     match = re.match(rf"[\W_]*{_TITLE}(?P<name>{_NAME})[ \t]*(?=$|[,|/()–-]| [-@])", line)
     if match is None:
         return None
-    if _ROLE.search(match.group("name")) or re.search(rf"\b(?:{_FORM}|{_TRADE})\b", match.group("name")):
+    if _ROLE.search(match.group("name")) or re.search(
+        rf"\b(?:{_FORM}|{_TRADE})\b", match.group("name")
+    ):
         return None
     return _as_name(text, at + match.start("name"), at + match.end("name"), How.PLACE)
 
@@ -378,7 +397,9 @@ def _as_name(text: str, start: int, end: int, how: How, *, least: int = 0) -> Hi
 def _company(text: str, name: str) -> Hit | None:
     for match in _COMPANY_LABEL.finditer(text):
         value = re.split(r"[,(]", match.group("value"))[0].strip(" .-") + (
-            "." if re.search(r"(?:Inc|S\.L|S\.A|B\.V|Co|S\.r\.l)\.\s*$", match.group("value")) else ""
+            "."
+            if re.search(r"(?:Inc|S\.L|S\.A|B\.V|Co|S\.r\.l)\.\s*$", match.group("value"))
+            else ""
         )
         value = value if value in text else value.rstrip(".")
         if value and value.casefold() not in ("n/a", "none", "na", "-") and not EMAIL.search(value):
@@ -397,7 +418,11 @@ def _company(text: str, name: str) -> Hit | None:
             value = value[: cut.start()] if cut else value
             if "dot" in pattern.groupindex and match.group("dot") and _DOTTED.search(value):
                 value += "."
-            if re.search(r"\b(?:referral|number|message|sent) from $", without[: match.start("company")][-20:], re.I):
+            if re.search(
+                r"\b(?:referral|number|message|sent) from $",
+                without[: match.start("company")][-20:],
+                re.I,
+            ):
                 continue
             hit = _as_company(text, without, match.start("company"), value)
             if hit and hit.found.text != name:
@@ -407,7 +432,9 @@ def _company(text: str, name: str) -> Hit | None:
 
 def _as_company(text: str, without: str, start: int, value: str) -> Hit | None:
     words = value.split()
-    while words and words[0].casefold().strip(".,") in (_NO_NAME | {"and", "und", "de", "e", "y", "of"}):
+    while words and words[0].casefold().strip(".,") in (
+        _NO_NAME | {"and", "und", "de", "e", "y", "of"}
+    ):
         start += value.index(words[0]) + len(words[0])
         while start < len(without) and without[start].isspace():
             start += 1
@@ -421,7 +448,9 @@ def _as_company(text: str, without: str, start: int, value: str) -> Hit | None:
         return None
     if value.endswith(".") and not _DOTTED.search(value[:-1]):
         value = value[:-1]
-    if not re.search(r"[^\W\d_]", value) or re.fullmatch(r"(?:Berlin|London|Paris|Monday|Friday)", value):
+    if not re.search(r"[^\W\d_]", value) or re.fullmatch(
+        r"(?:Berlin|London|Paris|Monday|Friday)", value
+    ):
         return None
     return Hit(_found(text, start, start + len(value)), How.PHRASE)
 
