@@ -301,22 +301,22 @@ def test_a_budget_holds_and_rules_cost_nothing(
         "PUT",
         "/tenants/acme",
         roles="admin",
-        body={"name": "Acme", "limits": {"ai_usd_per_day": 0.004}},
+        body={"name": "Acme", "limits": {"ai_usd_per_day": 0.005}},
     )
     assert made.status == 200, made.body
     rates.forget()
-    used = [orchestrate(stack).body["used_provider"] for _ in range(6)]
+    used = [orchestrate(stack).body["used_provider"] for _ in range(30)]
     assert used[0] == "claude"
     # Ollama and the rules are free.
     assert used[-1] == "ollama"
     usage = stack.call("GET", "/ai/usage", tenant="acme").body
-    assert usage["budget"]["limit_usd"] == 0.004
-    assert 0 < usage["total"]["cost_usd"] <= 0.004
-    assert usage["total"]["calls"] == 6
-    assert usage["by_day"][0]["by_intent"] == {"extract-lead": 6}
+    assert usage["budget"]["limit_usd"] == 0.005
+    assert 0 < usage["total"]["cost_usd"] <= 0.005
+    assert usage["total"]["calls"] == 30
+    assert usage["by_day"][0]["by_intent"] == {"extract-lead": 30}
     settle(monkeypatch, ai, PROVIDER_ORDER="claude")
     answer = orchestrate(stack)
-    assert (answer.status, "0.004 USD a day" in answer.body["detail"]) == (429, True)
+    assert (answer.status, "0.005 USD a day" in answer.body["detail"]) == (429, True)
     assert 0 < int(answer.headers["Retry-After"]) <= 86_401
     # Another tenant's day is its own.
     assert orchestrate(stack, tenant="globex").status == 200

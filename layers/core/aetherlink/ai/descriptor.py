@@ -70,6 +70,13 @@ class Provider(Given):
     # Output tokens that one answer may have, where a capability asks for more.
     max_tokens: int = Field(default=4_096, ge=1, le=200_000)
     region: str = ""
+    # Whether it takes temperature and top_p. Anthropic's API has them no more, and reasoning models
+    # refuse them.
+    sampling: bool | None = None
+
+    @property
+    def samples(self) -> bool:
+        return self.type is not Kind.ANTHROPIC if self.sampling is None else self.sampling
 
     def can(self, capability: str) -> bool:
         return EVERY in self.capabilities or capability in self.capabilities

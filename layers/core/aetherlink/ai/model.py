@@ -33,7 +33,7 @@ class Prompt:
     system: str
     turns: tuple[Said, ...]
     max_tokens: int
-    temperature: float | None = 0.0
+    temperature: float | None = None
     top_p: float | None = None
     stop: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None

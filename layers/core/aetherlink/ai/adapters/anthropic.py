@@ -25,10 +25,10 @@ class Anthropic:
         }
         if prompt.system:
             body["system"] = prompt.system
-        # Newer models refuse both at once; who sets neither means nothing by them.
-        if prompt.top_p is not None:
+        if provider.samples and prompt.top_p is not None:
             body["top_p"] = prompt.top_p
-        elif prompt.temperature is not None:
+        elif provider.samples and prompt.temperature is not None:
+            # Older models take one of the two.
             body["temperature"] = prompt.temperature
         if prompt.stop:
             body["stop_sequences"] = list(prompt.stop)

@@ -64,9 +64,9 @@ class Bedrock:
 
 def request(provider: Provider, prompt: Prompt) -> dict[str, Any]:
     inference: dict[str, Any] = {"maxTokens": min(prompt.max_tokens, provider.max_tokens)}
-    if prompt.temperature is not None:
+    if provider.samples and prompt.temperature is not None:
         inference["temperature"] = prompt.temperature
-    if prompt.top_p is not None:
+    if provider.samples and prompt.top_p is not None:
         inference["topP"] = prompt.top_p
     if prompt.stop:
         inference["stopSequences"] = list(prompt.stop)

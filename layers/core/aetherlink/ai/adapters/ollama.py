@@ -18,9 +18,9 @@ class Ollama:
     def request(self, provider: Provider, prompt: Prompt, key: str) -> Sent:
         system = [{"role": "system", "content": prompt.system}] if prompt.system else []
         options: dict[str, Any] = {"num_predict": min(prompt.max_tokens, provider.max_tokens)}
-        if prompt.temperature is not None:
+        if provider.samples and prompt.temperature is not None:
             options["temperature"] = prompt.temperature
-        if prompt.top_p is not None:
+        if provider.samples and prompt.top_p is not None:
             options["top_p"] = prompt.top_p
         if prompt.stop:
             options["stop"] = list(prompt.stop)

@@ -26,9 +26,9 @@ class OpenAi:
             # OpenAI's newer models know this name alone, most compatible servers the older one.
             ("max_completion_tokens" if provider.url.startswith(_OWN) else "max_tokens"): most,
         }
-        if prompt.temperature is not None:
+        if provider.samples and prompt.temperature is not None:
             body["temperature"] = prompt.temperature
-        if prompt.top_p is not None:
+        if provider.samples and prompt.top_p is not None:
             body["top_p"] = prompt.top_p
         if prompt.stop:
             body["stop"] = list(prompt.stop)
