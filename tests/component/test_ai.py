@@ -109,7 +109,7 @@ def test_the_first_provider_answers_with_its_key(ai: MockAi, stack: Stack) -> No
     assert TEXT[place["start"] : place["end"]] == place["value"] == "212-555-0147"
     assert outcomes(answer) == [("claude", None)]
     [call] = ai.calls
-    assert (call.provider, call.headers["x-api-key"]) == ("claude", "key-claude")
+    assert (call.provider, call.headers["authorization"]) == ("claude", "Bearer key-claude")
     assert TEXT not in call.body["system"]
     shown = health(stack)
     assert list(shown) == ["claude", "openai", "ollama", "rules"]

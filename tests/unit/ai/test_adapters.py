@@ -23,7 +23,11 @@ from tools.mock_ai.server import BAD_SHAPE, HANG, RESET, MockAi, Order
 
 PROMPT = Prompt(
     system="Be brief.",
-    turns=(Said(Speaker.USER, "hi"), Said(Speaker.ASSISTANT, "hello"), Said(Speaker.USER, "how are you?")),
+    turns=(
+        Said(Speaker.USER, "hi"),
+        Said(Speaker.ASSISTANT, "hello"),
+        Said(Speaker.USER, "how are you?"),
+    ),
     max_tokens=64,
     temperature=0.5,
     stop=("END",),
@@ -187,7 +191,9 @@ def test_the_vendors_client_is_satisfied_and_sends_what_we_send(
         assert ours.headers.get(header) == theirs.headers.get(header), header
 
 
-@pytest.mark.parametrize(("status", "error"), [(401, "AuthenticationError"), (429, "RateLimitError")])
+@pytest.mark.parametrize(
+    ("status", "error"), [(401, "AuthenticationError"), (429, "RateLimitError")]
+)
 def test_the_vendors_clients_take_the_mocks_errors_for_their_own(
     mock: MockAi, status: int, error: str
 ) -> None:

@@ -80,7 +80,10 @@ def test_what_is_wrong_is_named(tmp_path: Path, change: tuple[str, str], said: s
 
 def test_an_order_has_ranks(tmp_path: Path) -> None:
     found = load("prod", folder=write(tmp_path, GOOD))
-    assert [[p.name for p in rank] for rank in parse_order("a|b, rules", found)] == [["a", "b"], ["rules"]]
+    assert [[p.name for p in rank] for rank in parse_order("a|b, rules", found)] == [
+        ["a", "b"],
+        ["rules"],
+    ]
     for text, said in (("c", "names 'c'; the descriptor has a, b, rules"), ("a,a", "twice")):
         with pytest.raises(DescriptorError, match=said):
             parse_order(text, found)

@@ -15,7 +15,14 @@ from aetherlink.ai.routing import MARGIN_SECONDS, line_up, named, seconds_for
 def provider(name: str, *, weight: int = 1, seconds: float = 10, **given: object) -> Provider:
     kind = Kind.RULES if name == "rules" else Kind.OPENAI
     return Provider.model_validate(
-        {"name": name, "type": kind, "model": "m", "weight": weight, "timeout_seconds": seconds, **given}
+        {
+            "name": name,
+            "type": kind,
+            "model": "m",
+            "weight": weight,
+            "timeout_seconds": seconds,
+            **given,
+        }
     )
 
 

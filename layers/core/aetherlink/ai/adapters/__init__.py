@@ -29,6 +29,11 @@ class Sent:
     body: Mapping[str, Any]
 
 
+def bearer(key: str) -> dict[str, str]:
+    """As each vendor's own client of today sends a key; "" sends none."""
+    return {"authorization": f"Bearer {key}"} if key else {}
+
+
 class Format(Protocol):
     """A wire format. `parse` raises KeyError, TypeError, ValueError or IndexError for an answer that
     is not in it."""

@@ -1,10 +1,10 @@
-"""Anthropic's Messages API (docs.anthropic.com, "Messages"; version 2023-06-01)."""
+"""Anthropic's Messages API (docs.anthropic.com, "Messages"; version 2026-10-21, as its own client 2.12 sends)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aetherlink.ai.adapters import Sent
+from aetherlink.ai.adapters import Sent, bearer
 from aetherlink.ai.model import Completion
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from aetherlink.ai.descriptor import Provider
     from aetherlink.ai.model import Prompt
 
-VERSION = "2023-06-01"
+VERSION = "2026-10-21"
 
 
 class Anthropic:
@@ -32,7 +32,7 @@ class Anthropic:
             body["temperature"] = prompt.temperature
         if prompt.stop:
             body["stop_sequences"] = list(prompt.stop)
-        headers = {"anthropic-version": VERSION, **({"x-api-key": key} if key else {})}
+        headers = {"anthropic-version": VERSION, **bearer(key)}
         return Sent("/v1/messages", headers, body)
 
     def parse(self, answer: Mapping[str, Any]) -> Completion:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aetherlink.ai.adapters import Sent
+from aetherlink.ai.adapters import Sent, bearer
 from aetherlink.ai.model import Completion
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ class Ollama:
         }
         if prompt.schema is not None:
             body["format"] = dict(prompt.schema)
-        headers = {"authorization": f"Bearer {key}"} if key else {}
-        return Sent("/api/chat", headers, body)
+        return Sent("/api/chat", bearer(key), body)
 
     def parse(self, answer: Mapping[str, Any]) -> Completion:
         return Completion(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aetherlink.ai.adapters import Sent
+from aetherlink.ai.adapters import Sent, bearer
 from aetherlink.ai.model import Completion
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ class OpenAi:
             body["stop"] = list(prompt.stop)
         if prompt.schema is not None:
             body["response_format"] = {"type": "json_object"}
-        headers = {"authorization": f"Bearer {key}"} if key else {}
-        return Sent("/chat/completions", headers, body)
+        return Sent("/chat/completions", bearer(key), body)
 
     def parse(self, answer: Mapping[str, Any]) -> Completion:
         choice = answer["choices"][0]
