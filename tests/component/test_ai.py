@@ -16,7 +16,10 @@ from aetherlink.platform.config import ai_config, config
 from tests.component.conftest import Answer, Stack
 from tools.mock_ai.server import BAD_JSON, BAD_SHAPE, HANG, RESET, MockAi, Order
 
-TEXT = "Hi, I'm Anna Petrova from Globex Corporation. Call me on 212-555-0147 or anna.petrova@globex.example"
+TEXT = (
+    "Hi, I'm Anna Petrova from Globex Corporation. "
+    "Call me on 212-555-0147 or anna.petrova@globex.example"
+)
 
 
 @pytest.fixture(scope="module")

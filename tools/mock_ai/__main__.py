@@ -13,7 +13,7 @@ def main() -> None:
     mock = MockAi(int(sys.argv[1]) if len(sys.argv) > 1 else PORT).start()
     print(f"Mock providers: {mock.urls().replace(',', '  ')}")
     print(
-        f"""Make one fail:  curl 127.0.0.1:{mock.port}/_order -d '{{"provider": "claude", "does": "529"}}'"""
+        f"""Let one fail:  curl 127.0.0.1:{mock.port}/_order -d '{{"provider": "claude", "does": "529"}}'"""
     )
     print(f"Make all well:  curl 127.0.0.1:{mock.port}/_order -d '{{}}'", flush=True)
     try:

@@ -68,7 +68,7 @@ class Asking:
             region="us-east-1",
         )
         self.forgotten: list[str] = []
-        form = {"claude": Anthropic(), "openai": OpenAi(), "ollama": Ollama()}.get(name)
+        form: Any = {"claude": Anthropic(), "openai": OpenAi(), "ollama": Ollama()}.get(name)
         self.adapter: Any = Bedrock()
         if form:
             outbound = Outbound(parse_allow_list("127.0.0.0/8"))

@@ -177,7 +177,7 @@ _VALUES = st.one_of(st.none(), st.integers(), st.text(max_size=30), _TEXTS)
 )
 def test_whatever_a_model_says_only_the_text_comes_back(text: str, said: dict[str, Any]) -> None:
     """Also where it says something for fields that are none of its business."""
-    said = {**{field: None for field in leads.FIELDS}, **said}
+    said = {**dict.fromkeys(leads.FIELDS), **said}
     if not isinstance(said.get("tags", []), list):
         said.pop("tags")
     found = judged("extract-lead", {"raw_text": text}, json.dumps(said))
@@ -264,7 +264,10 @@ def test_rules_take_any_text_and_say_what_stands_there(text: str) -> None:
 
 
 def test_a_summary_by_rules_is_made_of_the_texts_own_sentences() -> None:
-    text = "Called Jane about the renewal. She liked the renewal price. Weather was fine. Send the contract on Friday."
+    text = (
+        "Called Jane about the renewal. She liked the renewal price. Weather was fine. "
+        "Send the contract on Friday."
+    )
     made = RULES["summarize-activity"]({"activity": text})
     assert all(part.strip() in text for part in re.split(r"(?<=\.) ", made["summary"]))
     assert made["next_action"] == "Send the contract on Friday."

@@ -16,7 +16,8 @@ from aetherlink.ai.descriptor import Check
 from aetherlink.ai.grounding import EMAIL, Found, Haystack, unsupported
 from aetherlink.ai.model import Judged
 from aetherlink.ai.rules import intents, leads
-from aetherlink.ai.rules.leads import FIELDS, Hit, How
+from aetherlink.ai.rules.hit import Hit, How
+from aetherlink.ai.rules.leads import FIELDS
 from aetherlink.ai.rules.summary import flat
 
 if TYPE_CHECKING:

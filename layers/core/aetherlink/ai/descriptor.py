@@ -213,9 +213,9 @@ def _read(path: Traversable) -> dict[str, Any]:
     # Loaded with the first question that is asked.
     import yaml  # noqa: PLC0415
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - a safe one
+        # Ten times as quick as safe_load; the wheel has it.
+        found = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     except yaml.YAMLError as error:
         raise DescriptorError(f"{path.name}: {error}") from error
     if not isinstance(found, dict):

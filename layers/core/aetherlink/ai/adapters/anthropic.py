@@ -1,4 +1,4 @@
-"""Anthropic's Messages API (docs.anthropic.com, "Messages"; version 2026-10-21, as its own client 2.12 sends)."""
+"""Anthropic's Messages API (docs.anthropic.com, "Messages"), in the version that its client 2.12 sends."""
 
 from __future__ import annotations
 

@@ -28,9 +28,11 @@ def find(text: str) -> list[dict[str, Any]]:
             if _is_free(match.start(), match.end(), taken):
                 taken.append(match.span())
                 found.append((match.start(), {"type": kind, "text": match.group()}))
-    for number in numbers(text):
-        if _is_free(number.start, number.end, taken):
-            found.append((number.start, {"type": "phone", "text": number.text}))
+    found += [
+        (number.start, {"type": "phone", "text": number.text})
+        for number in numbers(text)
+        if _is_free(number.start, number.end, taken)
+    ]
     return [entity for _, entity in sorted(found, key=lambda pair: pair[0])]
 
 
