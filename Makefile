@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE = 1
 help: ## these lines
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
 
-up: ## start the local cloud, deploy, check, print the URLs   [CLOUD= ENDPOINT= PORT= AUTH= AUTH_MODE= ALERT_WEBHOOKS=]
+up: ## start the local cloud, deploy, check, print the URLs   [CLOUD= ENDPOINT= PORT= AUTH= AUTH_MODE= ALERT_WEBHOOKS= PROVIDER_ORDER= PROVIDER_URLS=]
 	$(local) up
 
 down: ## stop what `make up` started; its state is kept

@@ -30,6 +30,9 @@ PUBLISHING = ("/events/publish", "/events/batch", "/events/cloudevents")
 REFUSED = {
     **dict.fromkeys((*PUBLISHING, "/audit/stats"), ("viewer",)),
     **dict.fromkeys(("/ingest/alertmanager", "/ingest/pagerduty/v2/enqueue"), ("viewer",)),
+    **dict.fromkeys(("/orchestrate", "/summaries/extract-lead"), ("viewer",)),
+    **dict.fromkeys(("/v1/chat/completions", "/v1/models"), ("viewer",)),
+    "/providers/health": ("guest",),
     **dict.fromkeys(("/jobs/{job_id}", "/identity/me"), ("guest",)),
     **dict.fromkeys(("/autoheal/status", "/autoheal/history", "/autoheal/stats"), ("guest",)),
 }

@@ -418,6 +418,10 @@ def test_every_post_either_takes_a_key_or_says_why_not() -> None:
         "/ingest/ping/{key}/{word}",
         "/autoheal/run",
         "/autoheal/approvals/{approval_id}",
+        "/orchestrate",
+        "/summaries/extract-lead",
+        "/v1/chat/completions",
+        "/providers/{name}/reset",
     }
 
 

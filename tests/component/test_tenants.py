@@ -87,6 +87,9 @@ def remove(stack: Stack, tenant: str = "acme") -> str:
     return str(answer.body["job_id"])
 
 
+LIMITS = {"requests_per_minute": 600, "ai_usd_per_day": None, "ai_cache_seconds": None}
+
+
 def test_a_tenant_is_named_limited_and_listed(stack: Stack) -> None:
     body = {"name": "Acme Inc.", "limits": {"requests_per_minute": 600}}
     made = stack.call("PUT", "/tenants/acme", roles="admin", body=body)
@@ -94,12 +97,12 @@ def test_a_tenant_is_named_limited_and_listed(stack: Stack) -> None:
     stack.relay()
 
     assert made.status == 200, made.body
-    assert made.body["tenant"]["limits"] == {"requests_per_minute": 600}
+    assert made.body["tenant"]["limits"] == LIMITS
     listed = stack.call("GET", "/tenants", roles="admin").body["tenants"]
     assert [(t["tenant_id"], t["name"], t["registered"]) for t in listed] == [
         ("acme", "Acme Inc.", True), ("globex", "globex", False)]  # fmt: skip
     again = stack.call("PUT", "/tenants/acme", roles="admin", body={"name": "Acme"}).body["tenant"]
-    assert (again["name"], again["limits"]) == ("Acme", {"requests_per_minute": 600})
+    assert (again["name"], again["limits"]) == ("Acme", LIMITS)
     assert stack.call("GET", "/tenants/acme", roles="operator").body["tenant"] == again
 
 

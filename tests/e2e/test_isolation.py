@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 
+from aetherlink.ai.descriptor import parse_urls
 from tests.e2e.deployed import ByHeader, Connection, unique, wait_for
 from tests.isolation.attempts import Thief, by_role, everything
 from tests.isolation.door import Answer, Request
@@ -20,6 +21,8 @@ from tests.isolation.side import (
     plant_platform,
     plant_policy,
 )
+from tools.mock_ai import PORT
+from tools.mock_ai.server import MockAi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +58,9 @@ def _compact(body: Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def sides(api: Api, admin_key: str) -> Iterator[tuple[Side, Side]]:
+def sides(stack: dict[str, Any], api: Api, admin_key: str) -> Iterator[tuple[Side, Side]]:
+    given = parse_urls(stack["provider_urls"]).get("claude", "")
+    providers = MockAi(urlsplit(given).port or PORT).start()
     door = HttpDoor(api.url)
     planted = []
     for word in ("acme", "globex"):
@@ -78,6 +83,7 @@ def sides(api: Api, admin_key: str) -> Iterator[tuple[Side, Side]]:
         gone = Request("DELETE", f"{path}/{planted[0].platform[kind]}", secret=admin_key)
         planted[0].send(gone)
     door.close()
+    providers.close()
 
 
 def test_every_route_answers_each_caller_as_the_matrix_says(sides: tuple[Side, Side]) -> None:

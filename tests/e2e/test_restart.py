@@ -43,6 +43,7 @@ def test_what_is_stored_survives_a_restart(
         AUTH_MODE=stack["auth_mode"],
         PORT=str(ours.port),
         ALERT_WEBHOOKS=",".join(stack["alert_webhooks"]),
+        PROVIDER_URLS=stack["provider_urls"],
     )
     assert up.returncode == 0, up.stdout + up.stderr
     after = json.loads(STACK_FILE.read_text())

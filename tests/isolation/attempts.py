@@ -97,6 +97,7 @@ def _guessed(own: Side) -> dict[str, str]:
     guesses |= dict.fromkeys(("rule_id", "key_id", "job_id", "alert_id", "silence_id"), bound)
     guesses |= dict.fromkeys(("endpoint_id", "delivery_id", "monitor_id", "ping_key"), bound)
     guesses |= dict.fromkeys(("approval_id", "window_id"), bound)
+    guesses["provider"] = f"guess-{GUESS}"
     guesses["template"] = f"guess-{GUESS}"
     return {**guesses, "event_type": f"custom.g{GUESS}.happened", "tenant": f"guess-{GUESS}"}
 
@@ -186,6 +187,31 @@ _RECIPES: dict[str, Callable[[Target], Request]] = {
     "GET /autoheal/health": lambda t: Request("GET", "/autoheal/health"),
     "GET /autoheal/status": lambda t: Request("GET", "/autoheal/status"),
     "GET /autoheal/history": lambda t: Request("GET", "/autoheal/history"),
+    "GET /ai/ping": lambda t: Request("GET", "/ai/ping"),
+    "GET /ai/health": lambda t: Request("GET", "/ai/health"),
+    "GET /ai/usage": lambda t: Request("GET", "/ai/usage"),
+    "GET /providers/health": lambda t: Request("GET", "/providers/health"),
+    "POST /providers/{name}/reset": lambda t: Request(
+        "POST", f"/providers/{t.id('provider', lambda: 'claude')}/reset"
+    ),
+    "POST /orchestrate": lambda t: Request(
+        "POST",
+        "/orchestrate",
+        body={
+            "tenant_id": t.side.tenant,
+            "intent": "extract-lead",
+            "payload": {"raw_text": t.side.canary},
+        },
+    ),
+    "POST /summaries/extract-lead": lambda t: Request(
+        "POST", "/summaries/extract-lead", body={"raw_text": t.side.canary}
+    ),
+    "POST /v1/chat/completions": lambda t: Request(
+        "POST",
+        "/v1/chat/completions",
+        body={"model": "auto", "messages": [{"role": "user", "content": t.side.canary}]},
+    ),
+    "GET /v1/models": lambda t: Request("GET", "/v1/models"),
     "GET /autoheal/stats": lambda t: Request("GET", "/autoheal/stats"),
     "POST /autoheal/run": lambda t: Request("POST", "/autoheal/run", {"dry_run": "true"}),
     "PUT /autoheal/services/{name}/pause": lambda t: Request(

@@ -17,6 +17,7 @@ from tests.component.conftest import Context, Stack, standing
 from tests.isolation.attempts import Thief
 from tests.isolation.door import Answer, Request
 from tests.isolation.side import Side, plant, plant_platform
+from tools.mock_ai.server import MockAi
 
 TABLES = ("events-test", "projections-test", "control-test", "audit-test")
 # Numbers about a tenant that its being asked about may move: who counts requests, counts these too.
@@ -79,6 +80,9 @@ class World:
 def world() -> Iterator[World]:
     patch = pytest.MonkeyPatch()
     patch.setenv("ARCHIVE_ENABLED", "true")
+    mock = MockAi().start()
+    patch.setenv("PROVIDER_URLS", mock.urls())
+    patch.setenv("OUTBOUND_ALLOW", "127.0.0.0/8")
     _build_anew()
     with standing() as stack:
         boto3.client("s3").create_bucket(Bucket="archive-test")
@@ -91,6 +95,7 @@ def world() -> Iterator[World]:
         made.settle()
         yield made
     patch.undo()
+    mock.close()
     _build_anew()
 
 
@@ -101,7 +106,7 @@ def _build_anew() -> None:
 
     for name in [name for name in sys.modules if name.startswith("functions.")]:
         del sys.modules[name]
-    for cached in (config.config, *vars(wiring).values()):
+    for cached in (config.config, config.ai_config, *vars(wiring).values()):
         if hasattr(cached, "cache_clear"):
             cached.cache_clear()
 

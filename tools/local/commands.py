@@ -7,6 +7,8 @@ AUTH            true: the embedded cloud evaluates IAM policies; if not given, a
 AUTH_MODE       dev: headers that anybody can write say who calls; token: credentials alone, as on AWS;
                 if not given, as it is deployed, else dev
 ALERT_WEBHOOKS  comma-separated URLs for the parameter AlertWebhooks
+PROVIDER_ORDER  for the parameter ProviderOrder; if not given, samconfig.toml's
+PROVIDER_URLS   for the parameter ProviderUrls
 """
 
 from __future__ import annotations
@@ -57,7 +59,10 @@ class Settings:
             port=int(port),
             auth=given["AUTH"].lower() == "true" if given.get("AUTH") else bool(ours and ours.auth),
             chosen=deploy.Chosen(
-                given.get("ALERT_WEBHOOKS", "") or deploy.DEMO_WEBHOOK, auth_mode=auth_mode
+                given.get("ALERT_WEBHOOKS", "") or deploy.DEMO_WEBHOOK,
+                auth_mode=auth_mode,
+                provider_order=given.get("PROVIDER_ORDER", ""),
+                provider_urls=given.get("PROVIDER_URLS", ""),
             ),
         )
 
@@ -91,7 +96,8 @@ def up() -> None:
         deploy.deploy(bins["sam"], target, settings.chosen)
     with step("setting what the emulator leaves out"):
         _inside(bins["cloud"], target, "tools.local.settle", "--write", str(pid or ""),
-                target.cloud, settings.chosen.webhooks, settings.chosen.auth_mode)  # fmt: skip
+                target.cloud, settings.chosen.webhooks, settings.chosen.auth_mode,
+                settings.chosen.provider_urls)  # fmt: skip
     with step("checking the deployed stack"):
         try:
             _inside(bins["cloud"], target, "tools.local.check")

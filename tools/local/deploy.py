@@ -37,6 +37,8 @@ class Chosen:
 
     webhooks: str
     auth_mode: str
+    provider_order: str = ""
+    provider_urls: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ class Target:
             "Architecture": architecture(),
             "AlertWebhooks": chosen.webhooks,
             "AuthMode": chosen.auth_mode,
+            "ProviderUrls": chosen.provider_urls,
+            # Else samconfig.toml's.
+            **({"ProviderOrder": chosen.provider_order} if chosen.provider_order else {}),
         }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 import boto3
@@ -107,11 +108,22 @@ def set_public_url() -> None:
         ssm.put_parameter(Name=name, Value=_api_url(found), Type="String", Overwrite=True)
 
 
+def set_provider_keys() -> None:
+    """Keys for the providers that `python -m tools.mock_ai` plays, which takes any. One that somebody put
+    there stays."""
+    with suppress(ClientError):
+        name = f"/{STACK}/ai/claude"
+        boto3.client("ssm").put_parameter(Name=name, Value="local-claude", Type="SecureString")
+    with suppress(ClientError):
+        secrets = boto3.client("secretsmanager")
+        secrets.create_secret(Name=f"{STACK}/ai/openai", SecretString="local-openai")
+
+
 def _api_url(found: dict[str, str]) -> str:
     return f"{os.environ['AWS_ENDPOINT_URL']}/restapis/{found['ApiId']}/{STAGE}/_user_request_"
 
 
-def write(pid: str, cloud: str, webhooks: str, auth_mode: str) -> None:
+def write(pid: str, cloud: str, webhooks: str, auth_mode: str, provider_urls: str) -> None:
     found = outputs()
     endpoint = os.environ["AWS_ENDPOINT_URL"]
     api = _api_url(found)
@@ -127,6 +139,7 @@ def write(pid: str, cloud: str, webhooks: str, auth_mode: str) -> None:
         "auth_mode": auth_mode,
         "version": _version(),
         "alert_webhooks": [url for url in webhooks.split(",") if url],
+        "provider_urls": provider_urls,
         "outputs": found,
     }
     LOCAL.mkdir(exist_ok=True)
@@ -154,6 +167,7 @@ def main(arguments: list[str]) -> int:
         # Cosmetic on an emulator: the fallback route answers nearly everything before the gateway.
         print(f"gateway responses were not set: {error}")
     set_public_url()
+    set_provider_keys()
     write(*arguments[1:])
     return 0
 
