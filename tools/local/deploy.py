@@ -61,7 +61,7 @@ class Target:
             "Architecture": architecture(),
             "AlertWebhooks": chosen.webhooks,
             "AuthMode": chosen.auth_mode,
-            "ProviderUrls": chosen.provider_urls,
+            "ProviderUrls": chosen.provider_urls or '""',
             # Else samconfig.toml's.
             **({"ProviderOrder": chosen.provider_order} if chosen.provider_order else {}),
         }
