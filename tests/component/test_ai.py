@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -415,6 +416,8 @@ class TestChat:
         answer = self.chat(stack, **given)
         assert answer.status == 422
         assert answer.body["errors"][0]["pointer"] == pointer
+        # What OpenAI's client shows.
+        assert answer.body["error"]["message"] == answer.body["detail"]
 
     def test_models(self, ai: MockAi, stack: Stack) -> None:
         found = stack.call("GET", "/v1/models", roles="agent").body["data"]
@@ -466,3 +469,36 @@ def test_retry_after_is_obeyed_at_once(ai: MockAi, stack: Stack) -> None:
     until = datetime.fromisoformat(shown["retry_at"])
     assert timedelta(seconds=50) < until - datetime.now(UTC) <= timedelta(seconds=60)
     assert outcomes(orchestrate(stack))[0] == ("claude", "open")
+
+
+def test_a_budget_is_held_by_the_table_whatever_order_calls_come_in(stack: Stack) -> None:
+    """Each reserves, asks and settles; the real conditional writes, in shuffled order."""
+    from aetherlink.ai.budget import Budget
+    from aetherlink.ai.model import Attempt, Routed
+    from aetherlink.ai.purse import Purse
+    from aetherlink.kernel.tenancy import TenantId
+
+    source = random.Random(8)
+    purses = [Purse(wiring.control_table(), lambda: datetime.now(UTC)) for _ in range(2)]
+    for number in range(12):
+        tenant, limit = TenantId(f"t{number}"), source.randrange(0, 3_000)
+        running: list[tuple[str, int]] = []
+        spent = 0
+        for _ in range(25):
+            purse = source.choice(purses)
+            if running and source.random() < 0.45:
+                day, held = running.pop(source.randrange(len(running)))
+                used = source.randrange(held + 1)
+                spent += used
+                attempt = Attempt("claude", cost_micros=used)
+                routed = Routed((attempt,), provider="claude")
+                purse.settle(tenant, day, "chat", routed, committed=used - held)
+            else:
+                held = source.randrange(1, 900)
+                day = purse.reserve(tenant, held, Budget(limit)) or ""
+                if day:
+                    running.append((day, held))
+            committed = purse.usage(tenant, 1, Budget(limit))["budget"]["committed_usd"]
+            assert round(committed * 1_000_000) <= limit
+        total = purses[0].usage(tenant, 1, Budget(limit))["total"]
+        assert round(total["cost_usd"] * 1_000_000) == spent <= limit

@@ -104,6 +104,14 @@ def test_a_secret_is_shown_once(stack: Stack, receiver: Receiver) -> None:
     ("body", "detail"),
     [
         ({"name": "x"}, "routing_key is required of kind pagerduty"),
+        (
+            {"name": "x", "kind": "grafana", "url": "https://g.example"},
+            "token is required of kind grafana",
+        ),
+        (
+            {"name": "x", "url": "https://g.example", "token": "glsa_0123456789"},
+            "token is for kind grafana alone",
+        ),
         ({"name": "x", "kind": "slack"}, "url is required"),
         ({"name": "x", "url": "ftp://x.example/"}, "http"),
         ({"name": "x", "url": "https://x.example", "event_types": ["a b"]}, "must be event types"),
@@ -521,3 +529,20 @@ def test_an_alarm_of_cloudwatch_reaches_whoever_hears_of_every_tenants_alerts(
     [(_, body)] = receiver.got
     assert body["type"] == "ops.platform.alarm"
     assert "RelayBehindAlarm is ALARM" in body["text"]
+
+
+def test_grafana_gets_an_annotation_with_its_token(
+    stack: Stack, receiver: Receiver, pump: Callable[[], list[str]]
+) -> None:
+    made = an_endpoint(
+        stack, receiver.url, kind="grafana", token="glsa_0123456789", event_types=["ai.fallback.*"]
+    )
+    failed = {"provider_chain": ["claude"], "errors": [], "intent": "chat", "latency_ms": 5}
+    stack.publish("ai.fallback.failed", tenant="acme", payload=failed, severity="error")
+    pump()
+
+    [(headers, body)] = receiver.got
+    assert headers["Authorization"] == "Bearer glsa_0123456789"
+    assert {"aetherlink", "ai.fallback.failed", "tenant:acme"} <= set(body["tags"])
+    shown = get(stack, f"/notifications/endpoints/{made['endpoint_id']}")
+    assert "glsa_" not in json.dumps(shown)

@@ -14,7 +14,7 @@ from tools.local.place import ROOT
 
 sys.path[:0] = [str(ROOT), str(ROOT / "layers" / "core")]
 
-from tools.bench import alerting, healing, imports, report, scenarios  # noqa: E402 - after the path is set
+from tools.bench import ai, alerting, healing, imports, report, scenarios  # noqa: E402 - after the path is set
 from tools.bench.budgets import Results, verdicts  # noqa: E402
 from tools.bench.stack import say  # noqa: E402
 
@@ -71,6 +71,7 @@ def _run(extent: Extent) -> Results:
     # And by itself too: it has a budget of time.
     with _processes() as pool:
         healed = _start(pool, healing.cost).result()
+        routed = _start(pool, ai.cost).result()
     with _processes() as pool:
         sizes = _start(pool, scenarios.sizes, extent.sizes)
         compared = _check(pool, extent)
@@ -84,6 +85,7 @@ def _run(extent: Extent) -> Results:
             relayed=relayed,
             alerting={number: row.result() for number, row in judged.items()},
             healing=healed,
+            routing=routed,
             imports=imported,
             differences=compared.result(),
             counted=extent.counted,

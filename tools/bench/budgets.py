@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tools.bench.ai import MAX_CPU_MS
 from tools.bench.alerting import RELAYED, SWEPT
 from tools.bench.healing import FAILING, HANGING, MAX_SECONDS, SERVICES
 from tools.bench.scenarios import BY_SOURCE, BY_TYPE, PUBLISH
@@ -12,6 +13,7 @@ from tools.bench.scenarios import BY_SOURCE, BY_TYPE, PUBLISH
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from tools.bench.ai import Routed
     from tools.bench.healing import Healed
     from tools.bench.imports import Imports
     from tools.bench.stack import Measured
@@ -69,6 +71,7 @@ class Results:
     # What alerting costs, by the events that are stored.
     alerting: Mapping[int, Row]
     healing: Healed
+    routing: Routed
     imports: Imports
     # What statistics differ in from a count of every event; None: not looked at.
     differences: list[str] | None
@@ -93,6 +96,11 @@ def verdicts(results: Results) -> list[Verdict]:
         *_bounds("500 rules", results.alerting, "events"),
         *_growth("500 rules", results.alerting),
         *_healing(results.healing),
+        Verdict(
+            f"an AI chat besides the provider's time: at most {MAX_CPU_MS:g} ms of CPU",
+            f"{results.routing.chat.cpu_ms:.1f} ms",
+            results.routing.holds,
+        ),
         *_statistics(results.differences, results.counted),
     ]
 

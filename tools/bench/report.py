@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tools.bench.ai import lines as routing_lines
 from tools.bench.alerting import RELAYED, RULES, SWEPT, WIDE
 from tools.bench.budgets import (
     FULL_FROM,
@@ -68,6 +69,8 @@ def page(results: Results) -> str:
             *_alerting(results),
             "\n## Healing\n",
             *_healing(results),
+            "\n## AI\n",
+            *_routing(results),
             "\n## Cold starts\n",
             *_imports(results),
             "\n## Budgets\n",
@@ -153,6 +156,13 @@ def _healing(results: Results) -> Iterable[str]:
         "One run of the healer, with services on loopback, real time and a real network. Those that"
         " fail answer 500 until their hook is called; those that hang never answer, whatever is done."
         f" {' '.join(lines(results.healing))}\n"
+    )
+
+
+def _routing(results: Results) -> Iterable[str]:
+    yield (
+        "The orchestrator's warm calls, whole requests with the provider in another process, over HTTP."
+        f" {' '.join(routing_lines(results.routing))}\n"
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tools.bench.ai import Routed
 from tools.bench.alerting import RELAYED, SWEPT
 from tools.bench.budgets import Results, verdicts
 from tools.bench.healing import Healed
@@ -18,6 +19,10 @@ FINE = Measured(calls=1, items=0, bytes_read=0, write_units=3, cpu_ms=0.8)
 READ = Measured(calls=4, items=101, bytes_read=40_000, write_units=0, cpu_ms=8.0)
 JUDGED = Measured(calls=381, items=1256, bytes_read=444_072, write_units=1805, cpu_ms=0.0)
 HEALED = Healed(23.3, calls=81, changed=35, down=10, healed=25, idle_seconds=0.6, idle_calls=5)
+ROUTED = Routed(
+    chat=Measured(calls=4, items=1, bytes_read=200, write_units=5, cpu_ms=2.5),
+    extract=Measured(calls=4, items=1, bytes_read=200, write_units=5, cpu_ms=3.1),
+)
 RESULTS = Results(
     sizes={n: {PUBLISH: FINE, "recent": READ} for n in (1_000, 100_000, 300_000)},
     views={n: {"recent": READ} for n in (1, 50, 1_000)},
@@ -25,6 +30,7 @@ RESULTS = Results(
     relayed={"calls": 16.0, "units": 4.2},
     alerting={n: {RELAYED: JUDGED, SWEPT: JUDGED} for n in (1_000, 100_000, 300_000)},
     healing=HEALED,
+    routing=ROUTED,
     imports=Imports(150.0, {"functions.events.publish": (1.59, 1.8)}, []),
     differences=[],
     counted=300_000,
@@ -49,6 +55,12 @@ def test_a_run_within_its_budgets_breaks_none() -> None:
 def test_a_run_of_the_healer_that_takes_too_much_is_named(healing: Healed, named: str) -> None:
     [broken] = _broken(replace(RESULTS, healing=healing))
     assert named in broken
+
+
+def test_a_router_that_takes_too_much_is_named() -> None:
+    slow = replace(ROUTED, chat=replace(ROUTED.chat, cpu_ms=5.1))
+    [broken] = _broken(replace(RESULTS, routing=slow))
+    assert "AI chat" in broken
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ RATES: Mapping[Kind, int] = {
     Kind.DISCORD: 30,
     Kind.TEAMS: 240,
     Kind.PAGERDUTY: 120,
+    Kind.GRAFANA: 600,
     Kind.GENERIC: 600,
 }
 PAGERDUTY_URL = "https://events.pagerduty.com/v2/enqueue"
@@ -66,6 +67,11 @@ class EndpointDraft(Given):
     )
     routing_key: str | None = Field(
         default=None, pattern=r"^[A-Za-z0-9]{32}$", description="pagerduty: the integration's key"
+    )
+    token: str | None = Field(
+        default=None,
+        pattern=r"^[\x21-\x7e]{8,500}$",
+        description="grafana: a service account's token that may write annotations",
     )
     event_types: list[str] = Field(default=list(ALERTS), min_length=1, max_length=50)
     min_severity: Severity | None = None
@@ -105,6 +111,10 @@ class EndpointDraft(Given):
             raise ValueError("url is required")
         elif self.routing_key:
             raise ValueError("routing_key is for kind pagerduty alone")
+        if kind is Kind.GRAFANA and not self.token:
+            raise ValueError("token is required of kind grafana")
+        if kind is not Kind.GRAFANA and self.token:
+            raise ValueError("token is for kind grafana alone")
         return self
 
     @property
@@ -149,6 +159,7 @@ class Endpoint:
     name: str = ""
     kind: Kind = Kind.GENERIC
     routing_key: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
     event_types: tuple[str, ...] = ALERTS
     min_severity: Severity | None = None
     after: timedelta = timedelta(0)
@@ -266,6 +277,7 @@ def changed(endpoint: Endpoint, draft: EndpointDraft, now: datetime) -> Endpoint
         kind=kind,
         url=draft.url or PAGERDUTY_URL,
         routing_key=draft.routing_key,
+        token=draft.token,
         event_types=tuple(draft.event_types),
         min_severity=draft.min_severity,
         after=timedelta(seconds=draft.after_seconds),

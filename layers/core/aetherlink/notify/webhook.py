@@ -32,11 +32,17 @@ class Webhook:
         if endpoint.kind is Kind.GENERIC:
             # Signed anew each time: receivers refuse what was signed long ago.
             headers |= sign(endpoint.signing(now), notice.message_id, now, body)
+        url = endpoint.url
+        if endpoint.kind is Kind.GRAFANA:
+            from aetherlink.notify.kinds.grafana.message import url_of  # noqa: PLC0415 - few have one
+
+            url = url_of(endpoint.url)
+            headers["Authorization"] = f"Bearer {endpoint.token or ''}"
         started = time.perf_counter()
         try:
             answer = self._outbound.send(
                 "POST",
-                endpoint.url,
+                url,
                 headers=headers,
                 body=body,
                 timeout_seconds=self._timeout_seconds,

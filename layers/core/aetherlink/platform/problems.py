@@ -23,6 +23,8 @@ from aetherlink.platform.body import Proxy, to_json
 from aetherlink.platform.identity import CHALLENGE
 from aetherlink.platform.request import trace_id
 
+# Where OpenAI's clients are spoken to: of an error they show their users `error.message` alone.
+OPENAI_PATHS = "/v1/"
 # Characters that an answer spends on saying what is wrong: Lambda answers with 6 MB at most, and a
 # small body can have a great many flaws.
 _ROOM = 100_000
@@ -60,6 +62,8 @@ def problem(error: ControlPlaneError, event: Proxy) -> Proxy:
         **_errors(error, _ROOM),
         **error.extensions,
     }
+    if str(event.get("resource", "")).startswith(OPENAI_PATHS):
+        body["error"] = {"message": body["detail"], "type": error.title, "code": str(status)}
     headers = {"Content-Type": "application/problem+json"}
     if isinstance(error, UnauthenticatedError):
         headers["WWW-Authenticate"] = CHALLENGE

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from aetherlink.notify.kinds import Kind, kind_of, render
 from aetherlink.notify.kinds.discord import limits as discord
+from aetherlink.notify.kinds.grafana import limits as grafana
+from aetherlink.notify.kinds.grafana.message import url_of
 from aetherlink.notify.kinds.pagerduty import limits as pagerduty
 from aetherlink.notify.kinds.slack import limits as slack
 from aetherlink.notify.kinds.teams import limits as teams
@@ -126,6 +128,19 @@ def test_discord(notice: Notice) -> None:
 
 @anything
 @given(notices)
+def test_grafana(notice: Notice) -> None:
+    body, _ = told(Kind.GRAFANA, notice)
+
+    assert body["time"] == 1_795_435_200_000
+    assert len(body["text"]) <= grafana.MAX_TEXT
+    assert all(len(tag) <= grafana.MAX_TAG for tag in body["tags"])
+    assert body["tags"][:2] == ["aetherlink", notice.event_type]
+    # It is shown as HTML.
+    assert not re.search(r"[<>]", body["text"])
+
+
+@anything
+@given(notices)
 def test_pagerduty(notice: Notice) -> None:
     body, size = told(Kind.PAGERDUTY, notice)
 
@@ -153,6 +168,13 @@ def test_generic_has_the_event_whole(notice: Notice) -> None:
 def test_mail(notice: Notice) -> None:
     assert re.fullmatch(r"[ -~]{1,100}", subject(notice))
     assert plain(notice).encode()
+
+
+@pytest.mark.parametrize(
+    "base", ["https://g.example/x", "https://g.example/x/", "https://g.example/x/api/annotations"]
+)
+def test_annotations_go_below_where_grafana_is(base: str) -> None:
+    assert url_of(base) == "https://g.example/x/api/annotations"
 
 
 @pytest.mark.parametrize(

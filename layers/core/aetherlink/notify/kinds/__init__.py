@@ -17,6 +17,7 @@ class Kind(StrEnum):
     TEAMS = "teams"
     DISCORD = "discord"
     PAGERDUTY = "pagerduty"
+    GRAFANA = "grafana"
     GENERIC = "generic"
 
 
@@ -75,6 +76,10 @@ def render(kind: Kind, notice: Notice, settings: Mapping[str, str]) -> str:
         from aetherlink.notify.kinds.pagerduty import message as pagerduty  # noqa: PLC0415
 
         return pagerduty.render(notice, settings.get("routing_key", ""))
+    if kind is Kind.GRAFANA:
+        from aetherlink.notify.kinds.grafana import message as grafana  # noqa: PLC0415
+
+        return grafana.render(notice)
     from aetherlink.notify.kinds.generic import message as generic  # noqa: PLC0415
 
     return generic.render(notice)

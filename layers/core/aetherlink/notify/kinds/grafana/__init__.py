@@ -1,0 +1,1 @@
+"""Grafana: an event becomes an annotation, which its panels show as a line."""
