@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from threading import RLock
 from types import FrameType
 from typing import Any
 
@@ -30,6 +31,7 @@ _MEMBERS = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem",
             "ConditionCheck": "ConditionCheckItem"}  # fmt: skip
 
 refused: list[str] = []
+_one_at_a_time = RLock()
 _acting: list[str] = []
 
 
@@ -57,7 +59,9 @@ def watch() -> None:
             for action, resource in _wanted(service, operation, params):
                 if not _allows(function, action, resource):
                     refused.append(f"{function} may not {action} {resource}")
-        return send(client, operation, params)
+        # moto's tables are plain dicts: two threads at once break them now and then.
+        with _one_at_a_time:
+            return send(client, operation, params)
 
     client_class._make_api_call = watched
     client_class._make_api_call.is_watched = True

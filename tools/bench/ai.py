@@ -100,11 +100,12 @@ def _provider() -> Iterator[str]:
 
 def lines(found: Routed) -> list[str]:
     """The figures, for the report and for who runs it alone."""
-    return [
+    said = (
         f"A chat: {found.chat.cpu_ms:.1f} ms of CPU (budget {MAX_CPU_MS:g}) and {found.chat.calls} AWS"
         f" calls, {found.chat.write_units} write units; an extracted lead, with the check of what the"
         f" model said: {found.extract.cpu_ms:.1f} ms."
-    ]
+    )
+    return [said]
 
 
 def main() -> int:

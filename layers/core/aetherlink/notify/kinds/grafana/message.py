@@ -1,5 +1,5 @@
 """An annotation of the organisation (grafana.com, "Annotations HTTP API", Create annotation): it stands on
-no panel of its own, and dashboards show it by its tags. Grafana renders the text as HTML, so ours is escaped.
+no panel of its own, and dashboards show it by its tags. Grafana renders the text as HTML, hence escaped.
 """
 
 from __future__ import annotations
