@@ -417,7 +417,7 @@ def test_a_record_is_read_once_in_thirty_seconds_also_if_there_is_none() -> None
 
     for _ in range(10):
         assert standings.of("acme") == Standing(60)
-        assert standings.of("globex") == Standing()
+        assert standings.of("globex") == Standing(is_known=False)
         clock.pass_seconds(2.9)
     assert records.reads == 2
     clock.pass_seconds(1.1)
