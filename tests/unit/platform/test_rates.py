@@ -417,7 +417,7 @@ def test_a_record_is_read_once_in_thirty_seconds_also_if_there_is_none() -> None
 
     for _ in range(10):
         assert standings.of("acme") == Standing(60)
-        assert standings.of("globex") == Standing(is_known=False)
+        assert standings.of("globex") == Standing()
         clock.pass_seconds(2.9)
     assert records.reads == 2
     clock.pass_seconds(1.1)
@@ -442,7 +442,7 @@ def test_while_records_cannot_be_read_the_last_word_stands_and_strangers_get_in(
     clock.pass_seconds(31)
 
     assert standings.of("acme") == LEAVING
-    assert standings.of("globex") == Standing()
+    assert standings.of("globex") == Standing(is_known=False)
     # The next requests do not wait for the database again, for a moment.
     assert standings.of("acme") == LEAVING
     assert records.reads == 3
