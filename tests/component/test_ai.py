@@ -482,12 +482,12 @@ def test_a_budget_is_held_by_the_table_whatever_order_calls_come_in(stack: Stack
     purses = [Purse(wiring.control_table(), lambda: datetime.now(UTC)) for _ in range(2)]
     for number in range(12):
         tenant, limit = TenantId(f"t{number}"), source.randrange(0, 3_000)
-        running: list[tuple[str, int]] = []
-        spent = 0
+        day, spent = purses[0].day(), 0
+        running: list[int] = []
         for _ in range(25):
             purse = source.choice(purses)
             if running and source.random() < 0.45:
-                day, held = running.pop(source.randrange(len(running)))
+                held = running.pop(source.randrange(len(running)))
                 used = source.randrange(held + 1)
                 spent += used
                 attempt = Attempt("claude", cost_micros=used)
@@ -495,9 +495,8 @@ def test_a_budget_is_held_by_the_table_whatever_order_calls_come_in(stack: Stack
                 purse.settle(tenant, day, "chat", routed, committed=used - held)
             else:
                 held = source.randrange(1, 900)
-                day = purse.reserve(tenant, held, Budget(limit)) or ""
-                if day:
-                    running.append((day, held))
+                if purse.reserve(tenant, day, held, Budget(limit)):
+                    running.append(held)
             committed = purse.usage(tenant, 1, Budget(limit))["budget"]["committed_usd"]
             assert round(committed * 1_000_000) <= limit
         total = purses[0].usage(tenant, 1, Budget(limit))["total"]

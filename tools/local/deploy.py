@@ -99,6 +99,7 @@ def deploy(sam_bin: Path, target: Target, chosen: Chosen) -> None:
     }
     sam = str(sam_bin / "sam")
     with step("building (sam build)"):
+        _check_descriptor(sam_bin)
         folder = target.build_folder
         command = [sam, "build", "--config-env", STAGE, "--cached"]
         command += ["--build-dir", str(folder / "build"), "--cache-dir", str(folder / "cache")]
@@ -125,8 +126,19 @@ def build_for_aws(sam_bin: Path) -> None:
     environment = {**os.environ, "SAM_CLI_TELEMETRY": "0"}
     environment["PATH"] = f"{sam_bin}{os.pathsep}{os.environ.get('PATH', '')}"
     with step("building (sam build)"):
+        _check_descriptor(sam_bin)
         # Not cached: sam's cache does not see what the layers are built for.
         _run([str(sam_bin / "sam"), "build", "--no-cached"], "build", environment)
+
+
+def _check_descriptor(sam_bin: Path) -> None:
+    """A descriptor of AI providers that makes no sense is not built. (sam's own interpreter has what
+    reads it.)"""
+    check = [str(sam_bin / "python"), "-m", "aetherlink.ai.descriptor"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "layers" / "core")}
+    done = subprocess.run(check, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Stop(done.stderr.strip().splitlines()[-1].partition("Error: ")[2] or done.stderr)
 
 
 def _with_settings(parameters: dict[str, str]) -> list[str]:

@@ -116,7 +116,17 @@ def test_the_object_in_an_answer_is_found(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "no", "[1]", "{", "}{", '{"a": 1} {"b": 2}', "[" * 5_000 + "{}" + "]" * 5_000]
+    "text",
+    [
+        "",
+        "no",
+        "[1]",
+        "{",
+        "}{",
+        '{"a": 1} {"b": 2}',
+        "[" * 5_000 + "{}" + "]" * 5_000,
+        r'{"a": "\ud800"}',
+    ],
 )
 def test_what_is_no_object_is_a_flaw(text: str) -> None:
     found = checks.judge(Check.NONE, VALIDATORS["generate_response"], {}, text)

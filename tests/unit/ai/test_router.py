@@ -88,13 +88,13 @@ class World:
 
     # ---- the purse
 
-    def reserve(self, tenant: TenantId, micros: int, budget: Budget) -> str | None:
+    def reserve(self, tenant: TenantId, day: str, micros: int, budget: Budget) -> bool:
         room = budget.room_before(micros)
         if room is not None and self.committed > room:
-            return None
+            return False
         if budget.limit_micros is not None:
             self.committed += micros
-        return "2026-11-23"
+        return True
 
     def run(
         self,
@@ -114,7 +114,9 @@ class World:
             clock=lambda: self.seconds,
             draw=lambda: 0.0,
         )
-        task = Task(ACME, "chat", PROMPT, judge, (lambda: "by rule") if rules else None, first)
+        task = Task(
+            ACME, "2026-11-23", "chat", PROMPT, judge, (lambda: "by rule") if rules else None, first
+        )
         routed, owed = router.run(task, budget)
         self.committed += owed
         return routed

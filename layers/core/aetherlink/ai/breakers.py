@@ -84,9 +84,8 @@ class Breakers:
         """Count a failure; the time until which the breaker is open, if it is now."""
         now = self._now()
         if error.trouble not in COUNTED:
-            if was_probe:
-                # It answers, whatever it says.
-                self.succeeded(breaker, was_probe=True)
+            # It answers, whatever it says.
+            self.succeeded(breaker, was_probe=was_probe)
             return None
         current = half(now, self._policy)
         item = self._table.add(

@@ -35,7 +35,7 @@ class Cache:
         return found
 
     def put(self, tenant: TenantId, key: str, answer: Mapping[str, Any], seconds: int) -> None:
-        text = json.dumps(answer, ensure_ascii=False)
+        text = json.dumps(answer)
         if len(text.encode()) > MAX_BYTES:
             return
         expires_at = int(self._now().timestamp()) + seconds
@@ -48,4 +48,4 @@ def key_of(capability: Capability, payload: Mapping[str, Any]) -> str:
     """Another prompt or another check makes it another question."""
     asked = [capability.model_dump(mode="json"), payload]
     text = json.dumps(asked, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -39,6 +39,8 @@ def parse(text: str) -> dict[str, Any] | None:
         return None
     try:
         found = json.loads(body[start : end + 1])
+        # Half a character cannot be answered, whatever is made of the rest.
+        json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

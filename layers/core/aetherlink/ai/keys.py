@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MAX_AGE_SECONDS = 30.0
 _ABSENT = ("ParameterNotFound", "ResourceNotFoundException")
 _QUICK = BotoConfig(
-    connect_timeout=2, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2}
+    connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2}
 )
 
 

@@ -46,7 +46,8 @@ class Prompt:
     @property
     def size(self) -> int:
         """Bytes of text in it."""
-        return len(self.system.encode()) + sum(len(turn.text.encode()) for turn in self.turns)
+        texts = (self.system, *(turn.text for turn in self.turns))
+        return sum(len(text.encode("utf-8", "replace")) for text in texts)
 
 
 @dataclass(frozen=True)

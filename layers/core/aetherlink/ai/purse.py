@@ -36,33 +36,28 @@ class Purse:
         self._table = table
         self._now = now
 
-    def reserve(self, tenant: TenantId, micros: int, budget: Budget) -> str | None:
-        """Take `micros` out of the day's budget; the day, or None where they do not fit.
+    def reserve(self, tenant: TenantId, day: str, micros: int, budget: Budget) -> bool:
+        """Take `micros` out of a day's budget; False where they do not fit.
 
         Without a budget, or for nothing, nothing is written. Raises StorageError: who cannot tell
         what was spent spends nothing."""
-        day = self._day()
         room = budget.room_before(micros)
         if room is None or micros == 0:
-            return day
+            return True
         if room < 0:
-            return None
+            return False
         try:
             self._table.add(
                 _pk(tenant),
                 _sk(day),
                 {"committed": micros},
+                setting={"expires_at": self._until()},
                 only_if="attribute_not_exists(committed) OR committed <= :room",
                 room=room,
             )
         except ConditionFailedError:
-            return None
-        return day
-
-    def release(self, tenant: TenantId, day: str, micros: int) -> None:
-        """Give back what a call did not use."""
-        if micros:
-            self._table.add(_pk(tenant), _sk(day), {"committed": -micros})
+            return False
+        return True
 
     def settle(
         self, tenant: TenantId, day: str, intent: str, routed: Routed, *, committed: int
@@ -92,17 +87,17 @@ class Purse:
         self._add(tenant, day, {name: number for name, number in numbers.items() if number})
 
     def count_cached(self, tenant: TenantId, intent: str) -> None:
-        self._add(tenant, self._day(), {"calls": 1, "cached": 1, f"i:{intent}": 1})
+        self._add(tenant, self.day(), {"calls": 1, "cached": 1, f"i:{intent}": 1})
 
     def usage(self, tenant: TenantId, days: int, budget: Budget) -> dict[str, Any]:
         """What a tenant used in the last `days` days, today's included."""
         today = self._now()
         first = to_text(today - timedelta(days=days - 1))[:10]
         found = self._table.query_all(
-            "pk = :pk AND sk BETWEEN :a AND :b", pk=_pk(tenant), a=_sk(first), b=_sk(self._day())
+            "pk = :pk AND sk BETWEEN :a AND :b", pk=_pk(tenant), a=_sk(first), b=_sk(self.day())
         )
         by_day = [_shown(item["sk"].removeprefix("usage#"), item) for item in found]
-        committed = next((d.pop("_committed") for d in by_day if d["day"] == self._day()), 0)
+        committed = next((d.pop("_committed") for d in by_day if d["day"] == self.day()), 0)
         for shown in by_day:
             shown.pop("_committed", None)
         names = ("calls", "failed", "degraded", "cached", "input_tokens", "output_tokens")
@@ -122,12 +117,15 @@ class Purse:
             "by_day": by_day,
         }
 
-    def _day(self) -> str:
+    def day(self) -> str:
+        """Today (UTC)."""
         return to_text(self._now())[:10]
 
     def _add(self, tenant: TenantId, day: str, numbers: dict[str, int]) -> None:
-        until = int((self._now() + KEPT_FOR).timestamp())
-        self._table.add(_pk(tenant), _sk(day), numbers, setting={"expires_at": until})
+        self._table.add(_pk(tenant), _sk(day), numbers, setting={"expires_at": self._until()})
+
+    def _until(self) -> int:
+        return int((self._now() + KEPT_FOR).timestamp())
 
 
 def _pk(tenant: TenantId) -> str:

@@ -39,7 +39,7 @@ class Shared(Protocol):
 
 
 class Reserving(Protocol):
-    def reserve(self, tenant: TenantId, micros: int, budget: Budget) -> str | None: ...
+    def reserve(self, tenant: TenantId, day: str, micros: int, budget: Budget) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class Task:
     """A call: what is asked, what of an answer stands, and what the rules would say (None: nothing)."""
 
     tenant: TenantId
+    # Of whose budget it is, should midnight pass meanwhile.
+    day: str
     capability: str
     prompt: Prompt
     judge: Callable[[str], Judged]
@@ -213,7 +215,8 @@ class _Call:
     def _paid(self, provider: Provider, prompt: Prompt, until: float) -> Completion:
         """A completion, its price reserved before and settled after."""
         reserve = money.reserve(provider, prompt)
-        if self._router._purse.reserve(self._task.tenant, reserve, self._budget) is None:
+        task = self._task
+        if not self._router._purse.reserve(task.tenant, task.day, reserve, self._budget):
             raise ProviderError("the tenant's budget for today is used up", Trouble.BUDGET)
         is_held = self._budget.limit_micros is not None
         try:

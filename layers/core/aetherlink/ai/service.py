@@ -167,6 +167,7 @@ class Orchestrator:
         wanted = next((p for p in self._providers() if draft.model in (p.name, p.model)), None)
         task = Task(
             tenant,
+            self._purse.day(),
             CHAT,
             prompt,
             judge=lambda text: checks.judge(Check.NONE, None, {}, text),
@@ -229,6 +230,7 @@ class Orchestrator:
         rules = RULES.get(capability.name)
         task = Task(
             tenant,
+            self._purse.day(),
             capability.name,
             _prompt(capability, payload),
             judge=lambda text: _judged(capability.check, output, payload, text),
@@ -261,10 +263,8 @@ class Orchestrator:
                 60,
             )
         budget = self._budget(task.tenant)
-        # The day of the reservation, should midnight pass meanwhile.
-        day = self._now().date().isoformat()
         routed, owed = self._router.run(task, budget)
-        self._purse.settle(task.tenant, day, capability.name, routed, committed=owed)
+        self._purse.settle(task.tenant, task.day, capability.name, routed, committed=owed)
         said = telling.events(
             routed,
             capability.name,

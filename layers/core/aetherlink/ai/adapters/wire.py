@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from aetherlink.ai.adapters.failure import failure
@@ -65,7 +66,8 @@ class Wire:
                 "POST",
                 provider.url.rstrip("/") + sent.path,
                 headers={"content-type": "application/json", **sent.headers},
-                body=json.dumps(sent.body, ensure_ascii=False).encode(),
+                # ASCII: half a character that somebody sent must not keep the rest from being asked.
+                body=json.dumps(sent.body).encode(),
                 timeout_seconds=seconds,
                 max_bytes=MAX_BYTES,
             )
@@ -76,7 +78,8 @@ class Wire:
                 self._forget(provider.key)
             raise failure(provider.name, answer.status, answer.headers, answer.body, self._now())
         try:
-            return self._form.parse(_object(answer.body))
+            said = self._form.parse(_object(answer.body))
+            return replace(said, text=said.text.encode("utf-8", "replace").decode())
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ProviderError(
                 f"{provider.name} answered {answer.status} with something that is not its format",
