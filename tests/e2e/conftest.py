@@ -27,14 +27,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "dev_mode: tests X-User-Roles, which AuthMode=token ignores")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Side by side run those that wait for alerts at the one receiver, and a module of the others."""
-    for item in items:
-        waits = "_receiver" in getattr(item, "fixturenames", ())
-        group = "receiver" if waits else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
-    # The longest row first.
+    waits = "_receiver" in getattr(item, "fixturenames", ())
+    item.add_marker(pytest.mark.xdist_group("receiver" if waits else item.path.stem))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest row first."""
     items.sort(key=lambda item: "_receiver" not in getattr(item, "fixturenames", ()))
 
 
