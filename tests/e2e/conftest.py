@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.e2e.deployed import Api, Aws, ByHeader, ByKey, unique, wait_for
 from tests.e2e.receiver import Receiver
@@ -27,15 +28,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "dev_mode: tests X-User-Roles, which AuthMode=token ignores")
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Side by side run those that wait for alerts at the one receiver, and a module of the others."""
-    waits = "_receiver" in getattr(item, "fixturenames", ())
-    item.add_marker(pytest.mark.xdist_group("receiver" if waits else item.path.stem))
+# Those that wait for alerts at the one receiver: one after the other, beside everything else.
+_AT_THE_RECEIVER = ("alerting", "delivery", "flows", "ingest", "notifications", "poison", "restart")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest row first."""
-    items.sort(key=lambda item: "_receiver" not in getattr(item, "fixturenames", ()))
+class _ByReceiver(LoadScopeScheduling):
+    """xdist's row for each scope; a scope is the receiver or a module."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        name = module.rpartition("/test_")[2].removesuffix(".py")
+        return "receiver" if name in _AT_THE_RECEIVER else module
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _ByReceiver(config, log)
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +115,9 @@ def _receiver(stack: dict[str, Any], aws: Aws) -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def receiver(_receiver: Receiver) -> Iterator[Receiver]:
+def receiver(_receiver: Receiver, request: pytest.FixtureRequest) -> Iterator[Receiver]:
+    module = request.path.stem.removeprefix("test_")
+    assert module in _AT_THE_RECEIVER, f"name {module} there: two rows cannot share a port"
     yield _receiver
     _receiver.reset()
 
