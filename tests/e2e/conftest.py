@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
 from tests.e2e.deployed import Api, Aws, ByHeader, ByKey, unique, wait_for
 from tests.e2e.receiver import Receiver
@@ -28,11 +28,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "dev_mode: tests X-User-Roles, which AuthMode=token ignores")
 
 
-# Those that wait for alerts at the one receiver: one after the other, beside everything else.
-_AT_THE_RECEIVER = ("alerting", "delivery", "flows", "ingest", "notifications", "poison", "restart")
+# Those that wait for alerts at the one receiver, one after the other, beside everything else; and the
+# load, behind which an alert would wait.
+_AT_THE_RECEIVER = (
+    "alerting", "delivery", "flows", "ingest", "load", "notifications", "poison", "restart",
+)  # fmt: skip
 
 
-class _ByReceiver(LoadScopeScheduling):
+class _ByReceiver(LoadScopeScheduling):  # type: ignore[misc]  # it is untyped
     """xdist's row for each scope; a scope is the receiver or a module."""
 
     def _split_scope(self, nodeid: str) -> str:
