@@ -24,7 +24,9 @@ class RuleMaker(Protocol):
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "escapes_kept: needs a gateway that hands paths on as sent")
     config.addinivalue_line("markers", "embedded: needs the embedded cloud that make up started")
-    config.addinivalue_line("markers", "alone: takes the stack or a part of it away meanwhile")
+    config.addinivalue_line(
+        "markers", "alone: takes a part of the stack away, or is about how quick it is"
+    )
     config.addinivalue_line("markers", "dev_mode: tests X-User-Roles, which AuthMode=token ignores")
 
 
