@@ -48,7 +48,7 @@ coverage: ## the same, and what they reach; takes half as long again
 
 e2e: up ## the tests against the deployed stack   [ENDPOINT=]
 	$(local) dev
-	@$(dev)/pytest tests/e2e -n 2 --dist loadgroup -m "not alone" $(ARGS) || [ $$? = $(nothing_fits) ]
+	@$(dev)/pytest tests/e2e -n 2 --dist loadscope -m "not alone" $(ARGS) || [ $$? = $(nothing_fits) ]
 	@$(dev)/pytest tests/e2e -m alone $(ARGS) || [ $$? = $(nothing_fits) ]
 
 test: ## all tests   [ENDPOINT=]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
 from tests.e2e.deployed import Api, Aws, ByHeader, ByKey, unique, wait_for
 from tests.e2e.receiver import Receiver
@@ -23,18 +24,30 @@ class RuleMaker(Protocol):
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "escapes_kept: needs a gateway that hands paths on as sent")
     config.addinivalue_line("markers", "embedded: needs the embedded cloud that make up started")
-    config.addinivalue_line("markers", "alone: takes the stack or a part of it away meanwhile")
+    config.addinivalue_line(
+        "markers", "alone: takes a part of the stack away, or is about how quick it is"
+    )
     config.addinivalue_line("markers", "dev_mode: tests X-User-Roles, which AuthMode=token ignores")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side run those that wait for alerts at the one receiver, and a module of the others."""
-    for item in items:
-        waits = "_receiver" in getattr(item, "fixturenames", ())
-        group = "receiver" if waits else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
-    # The longest row first.
-    items.sort(key=lambda item: "_receiver" not in getattr(item, "fixturenames", ()))
+# Those that wait for alerts at the one receiver, one after the other, beside everything else; and the
+# load, behind which an alert would wait.
+_AT_THE_RECEIVER = (
+    "alerting", "delivery", "flows", "ingest", "load", "notifications", "poison", "restart",
+)  # fmt: skip
+
+
+class _ByReceiver(LoadScopeScheduling):  # type: ignore[misc]  # it is untyped
+    """xdist's row for each scope; a scope is the receiver or a module."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        name = module.rpartition("/test_")[2].removesuffix(".py")
+        return "receiver" if name in _AT_THE_RECEIVER else module
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _ByReceiver(config, log)
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +120,9 @@ def _receiver(stack: dict[str, Any], aws: Aws) -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def receiver(_receiver: Receiver) -> Iterator[Receiver]:
+def receiver(_receiver: Receiver, request: pytest.FixtureRequest) -> Iterator[Receiver]:
+    module = request.path.stem.removeprefix("test_")
+    assert module in _AT_THE_RECEIVER, f"name {module} there: two rows cannot share a port"
     yield _receiver
     _receiver.reset()
 

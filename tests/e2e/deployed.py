@@ -32,8 +32,13 @@ def unique(word: str) -> str:
     return f"{word}-{uuid.uuid4().hex[:12]}"
 
 
+# Waits are as long as a machine of one's own needs; others have more to do.
+PATIENCE = 3
+
+
 def wait_for(condition: Callable[[], T], seconds: float, what: str = "") -> T:
-    """What `condition` says once that is true. Fails when it is not within `seconds`."""
+    """What `condition` says once that is true. Fails when it is not within some times `seconds`."""
+    seconds *= PATIENCE
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > deadline:

@@ -397,6 +397,7 @@ def test_an_event_that_is_expired_on_arrival(api: Api, tenant: str, source: str)
     assert api.call("GET", f"/events/{quote('old')}", tenant=tenant).status == 404
 
 
+@pytest.mark.alone
 def test_statistics_follow_within_five_seconds(api: Api, tenant: str, source: str) -> None:
     api.publish(tenant, source)
     started = time.monotonic()

@@ -288,6 +288,7 @@ class TestAlerting:
         assert len(receiver.with_text(source, TRIGGERED)) == 1
         api.call("GET", f"/alerts/rules/{rule['id']}", tenant=tenant).problem(404)
 
+    @pytest.mark.alone
     def test_an_alert_is_delivered_within_two_seconds(
         self, api: Api, tenant: str, source: str, receiver: Receiver, make_rule: RuleMaker
     ) -> None:

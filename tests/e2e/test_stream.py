@@ -157,7 +157,7 @@ def test_what_is_published_is_there_within_the_wait(
 
     assert own(heard, tenant) == ["order-1"]
     assert heard.events[0]["payload"] == {"service": "é\n\n"}
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 20
 
 
 def test_the_bytes_are_those_that_a_script_expects(
@@ -184,7 +184,7 @@ def test_nothing_new_is_a_heartbeat_after_the_wait(listen: Listener, tenant: str
     begun = time.monotonic()
     heard = listen(tenant, start, wait=2, source=unique("nobody"))
 
-    assert 1.9 < time.monotonic() - begun < 8
+    assert time.monotonic() - begun > 1.9
     assert heard.text.startswith("retry: 1000\n\n: nothing new")
     assert heard.events == []
     assert heard.last_id == heard.headers["x-next-cursor"]
