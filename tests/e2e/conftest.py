@@ -37,12 +37,18 @@ _AT_THE_RECEIVER = (
 )  # fmt: skip
 
 
+# These play the AI providers, at one port too.
+_WITH_PROVIDERS = ("ai", "isolation")
+
+
 class _ByReceiver(LoadScopeScheduling):  # type: ignore[misc]  # it is untyped
     """xdist's row for each scope; a scope is the receiver or a module."""
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
         name = module.rpartition("/test_")[2].removesuffix(".py")
+        if name in _WITH_PROVIDERS:
+            return "providers"
         return "receiver" if name in _AT_THE_RECEIVER else module
 
 

@@ -28,7 +28,7 @@ def server(stack: dict[str, Any]) -> Iterator[MockAi]:
     try:
         mock = MockAi(port).start()
     except OSError as error:
-        pytest.exit(f"The mock providers cannot listen on port {port}: {error.strerror}", 1)
+        pytest.fail(f"The mock providers cannot listen on port {port}: {error.strerror}")
     yield mock
     mock.close()
 
